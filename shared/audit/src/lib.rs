@@ -1,0 +1,9 @@
+//! What happened, provably? Entries, the chain that holds them, and the proof that nothing was changed since.
+
+mod chain;
+mod entry;
+mod verify;
+
+pub use chain::{Chain, Command, Head, Reply, Row};
+pub use entry::{Called, Decision, Entry, Outcome, Verdict, Who};
+pub use verify::{Broken, verify};

@@ -1,0 +1,153 @@
+//! Is the head of a request to an MCP endpoint good? Method, host, origin, types and revision.
+
+use http::{HeaderMap, HeaderName, Method, header, request::Parts};
+use mcp::{Revision, header as mcp_header};
+
+use crate::{refused::Refused, site::Site};
+
+/// A request whose head is good. Only [`admit`] makes one.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Admitted {
+    /// What is to be done.
+    pub verb: Verb,
+    /// The revision named by the header, if there is one.
+    pub revision: Option<Revision>,
+    /// `Authorization`, unread.
+    pub authorization: Option<String>,
+    /// `Mcp-Session-Id`, unchecked.
+    pub session_id: Option<String>,
+    /// `Last-Event-ID`, for the upstream.
+    pub last_event_id: Option<String>,
+    /// `traceparent` and `tracestate` as they came.
+    pub trace: Option<(String, Option<String>)>,
+}
+
+/// What a request to an MCP endpoint wants (MCP 2025-11-25 basic/transports).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Send a message.
+    Post,
+    /// Open the stream of the server's own messages, or resume one.
+    Get,
+    /// End the session.
+    Delete,
+}
+
+/// Admits a request to an MCP endpoint by its head.
+///
+/// # Errors
+/// [`Refused`]
+pub fn admit(site: &Site, head: &Parts) -> Result<Admitted, Refused> {
+    let verb = verb(&head.method)?;
+    let field = |name: HeaderName| text(&head.headers, name);
+    let host = field(header::HOST)?.or_else(|| head.uri.authority().map(http::uri::Authority::as_str));
+    if !site.allows_host(host) {
+        return Err(Refused::Host);
+    }
+    if field(header::ORIGIN)?.is_some_and(|origin| !site.allows_origin(origin)) {
+        return Err(Refused::Origin);
+    }
+    types(verb, field(header::CONTENT_TYPE)?, &head.headers)?;
+    let owned = |name: HeaderName| field(name).map(|text| text.map(str::to_owned));
+    let traceparent = owned(mcp_header::TRACEPARENT)?;
+    let tracestate = owned(mcp_header::TRACESTATE)?;
+    Ok(Admitted {
+        verb,
+        revision: field(mcp_header::MCP_PROTOCOL_VERSION)?.map(revision).transpose()?,
+        authorization: owned(header::AUTHORIZATION)?,
+        session_id: owned(mcp_header::MCP_SESSION_ID)?,
+        last_event_id: owned(mcp_header::LAST_EVENT_ID)?,
+        trace: traceparent.map(|parent| (parent, tracestate)),
+    })
+}
+
+impl Admitted {
+    /// The revision this request speaks on its own word (MCP 2025-06-18: without the header, 2025-03-26).
+    #[must_use]
+    pub fn speaks(&self) -> Revision {
+        self.revision.unwrap_or(Revision::ASSUMED)
+    }
+}
+
+fn verb(method: &Method) -> Result<Verb, Refused> {
+    match *method {
+        Method::POST => Ok(Verb::Post),
+        Method::GET => Ok(Verb::Get),
+        Method::DELETE => Ok(Verb::Delete),
+        _ => Err(Refused::Method),
+    }
+}
+
+/// A header that says one thing: absent, or once and in visible ASCII.
+fn text(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, Refused> {
+    let spelled = SPELLED.iter().find(|spelled| **spelled == name).copied().unwrap_or("header");
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| Refused::Header(spelled)),
+        _ => Err(Refused::Header(spelled)),
+    }
+}
+
+/// MCP 2025-11-25 is the newest revision whose requests are understood here.
+fn revision(text: &str) -> Result<Revision, Refused> {
+    let known = Revision::parse(text).filter(|revision| revision.is_legacy());
+    known.ok_or_else(|| Refused::Revision(mcp::json::clip(text).to_owned()))
+}
+
+fn types(verb: Verb, content_type: Option<&str>, headers: &HeaderMap) -> Result<(), Refused> {
+    let accepts = |media_type: &str| accepts(headers, media_type);
+    match verb {
+        Verb::Post => {
+            let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default();
+            if !essence.trim().eq_ignore_ascii_case(mcp_header::APPLICATION_JSON) {
+                return Err(Refused::ContentType);
+            }
+            let both = accepts(mcp_header::APPLICATION_JSON) && accepts(mcp_header::TEXT_EVENT_STREAM);
+            if both { Ok(()) } else { Err(Refused::Accept("both application/json and text/event-stream")) }
+        }
+        Verb::Get if !accepts(mcp_header::TEXT_EVENT_STREAM) => Err(Refused::Accept("text/event-stream")),
+        Verb::Get | Verb::Delete => Ok(()),
+    }
+}
+
+/// Whether `Accept` allows `media_type` (RFC 9110 §12.5.1: absent allows all; of the ranges that fit the most specific
+/// decides, and a weight of 0 forbids).
+fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    let (kind, _) = media_type.split_once('/').unwrap_or((media_type, ""));
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let fitting = values.flat_map(|value| value.split(',')).filter_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let range = parts.next()?;
+        let specificity = match range.split_once('/')? {
+            _ if range.eq_ignore_ascii_case(media_type) => 2,
+            (of, "*") if of.eq_ignore_ascii_case(kind) => 1,
+            ("*", "*") => 0,
+            _ => return None,
+        };
+        Some((specificity, !parts.any(is_zero_weight)))
+    });
+    fitting.max().map_or(!headers.contains_key(header::ACCEPT), |(_, allowed)| allowed)
+}
+
+fn is_zero_weight(parameter: &str) -> bool {
+    let weight = parameter.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+    weight.is_some_and(|(_, value)| value.trim().bytes().all(|byte| matches!(byte, b'0' | b'.')))
+}
+
+/// The headers that are read, for messages.
+const SPELLED: [&str; 9] = [
+    "host",
+    "origin",
+    "content-type",
+    "mcp-protocol-version",
+    "authorization",
+    "mcp-session-id",
+    "last-event-id",
+    "traceparent",
+    "tracestate",
+];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,50 @@
+//! Which bytes were these? SHA-256, and the digest of a JSON value whatever its spelling.
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+/// A SHA-256 digest (FIPS 180-4).
+pub type Sha256Digest = [u8; 32];
+
+/// SHA-256 of `bytes`.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> Sha256Digest {
+    Sha256::digest(bytes).into()
+}
+
+/// SHA-256 over `value` with its keys sorted and without white space, so that two spellings of one value agree.
+#[must_use]
+pub fn canonical(value: &Value) -> Sha256Digest {
+    sha256(value.to_string().as_bytes())
+}
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 15));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spelling_does_not_change_the_digest_of_a_value() {
+        let [one, other] = [r#"{ "b": 1, "a": "é" }"#, r#"{"a":"\u00e9","b":1}"#]
+            .map(|text| canonical(&crate::json::strict(text).unwrap()));
+        assert_eq!(one, other);
+    }
+
+    #[test]
+    fn hex_matches_the_published_vector() {
+        // FIPS 180-4, "abc"
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(hex(&sha256(b"abc")), expected);
+    }
+}

@@ -1,0 +1,114 @@
+//! Does this JSON mean one thing only? Values read strictly: no key twice, no nesting without end.
+//!
+//! Two readers that treat a repeated key differently see two different calls; a gateway that decides on one of them
+//! while the server runs the other has decided nothing (RFC 8259 §4 leaves it open).
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// A JSON value whose objects name each key once. Nesting is bounded at 128 levels by `serde_json`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Strict(pub Value);
+
+/// Reads `text` strictly.
+///
+/// # Errors
+/// Not JSON, a key named twice, nested deeper than 128 levels, or a number beyond a double.
+pub fn strict(text: &str) -> Result<Value, serde_json::Error> {
+    serde_json::from_str::<Strict>(text).map(|Strict(value)| value)
+}
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(StrictVisitor).map(Strict)
+    }
+}
+
+struct StrictVisitor;
+
+impl<'de> Visitor<'de> for StrictVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value that names each key once")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("number is not finite"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(Strict(item)) = items.next_element()? {
+            array.push(item);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(key) = entries.next_key::<String>()? {
+            if object.contains_key(&key) {
+                return Err(de::Error::custom(format_args!("key `{}` is named twice", clip(&key))));
+            }
+            let Strict(value) = entries.next_value()?;
+            object.insert(key, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+/// At most the first 64 characters of `text`, for an error message.
+#[must_use]
+pub fn clip(text: &str) -> &str {
+    text.char_indices().nth(64).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_key_is_refused_at_any_depth() {
+        let error = strict(r#"{"a":[{"path":"/tmp","path":"/etc"}]}"#).unwrap_err();
+        assert!(error.to_string().contains("key `path` is named twice"), "{error}");
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_without_recursing_to_its_end() {
+        let text = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(strict(&text).is_err());
+    }
+
+    #[test]
+    fn plain_values_read_as_serde_json_reads_them() {
+        let text = r#"{"b":[1,-2,3.5,null,true,"x"],"a":{}}"#;
+        assert_eq!(strict(text).unwrap(), serde_json::from_str::<Value>(text).unwrap());
+    }
+}

@@ -1,0 +1,102 @@
+//! What is it that is called? A configured server, if there is one for this caller.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
+
+/// The configured servers by name.
+#[derive(Clone, Debug, Default)]
+pub struct Registry(BTreeMap<String, Rc<Server>>);
+
+/// An MCP server behind the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// As it stands in `/mcp/{name}`.
+    pub name: String,
+    /// The URL of each instance; never empty.
+    pub instances: Vec<String>,
+    /// Who may use it; `None` is every tenant.
+    pub tenants: Option<BTreeSet<String>>,
+    /// What a token must be granted to use it.
+    pub scopes: Vec<String>,
+    /// The longest the server may stay silent while it owes an answer.
+    pub timeout: Duration,
+    /// How long a session may rest before it ends.
+    pub idle: Duration,
+    /// The name of the secret that is sent to it as bearer token.
+    pub secret: Option<String>,
+}
+
+/// A server the caller may know of. Only [`Registry::find`] makes one.
+#[derive(Clone, Debug)]
+pub struct Target(Rc<Server>);
+
+/// No such server, for this caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no such MCP server here")]
+pub struct NotFound;
+
+impl Registry {
+    /// A registry of `servers`; of two with one name the later stays.
+    #[must_use]
+    pub fn new(servers: Vec<Server>) -> Self {
+        Self(servers.into_iter().map(|server| (server.name.clone(), Rc::new(server))).collect())
+    }
+
+    /// The server `name` for a caller of `tenant`. One the tenant may not use does not exist for it.
+    ///
+    /// # Errors
+    /// [`NotFound`]
+    pub fn find(&self, name: &str, tenant: &str) -> Result<Target, NotFound> {
+        let server = self.0.get(name).ok_or(NotFound)?;
+        let open = server.tenants.as_ref().is_none_or(|tenants| tenants.contains(tenant));
+        if open { Ok(Target(Rc::clone(server))) } else { Err(NotFound) }
+    }
+
+    /// What a token needs for the server `name`, for anyone to read: nothing where there is none, or where it is not for
+    /// every tenant, so that nobody learns of it.
+    #[must_use]
+    pub fn public_scopes(&self, name: &str) -> &[String] {
+        self.0.get(name).filter(|server| server.tenants.is_none()).map_or(&[], |server| &server.scopes)
+    }
+
+    /// Every server, by name.
+    pub fn servers(&self) -> impl Iterator<Item = &Server> {
+        self.0.values().map(Rc::as_ref)
+    }
+}
+
+impl Target {
+    /// The server.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(name: &str, tenants: Option<&[&str]>) -> Server {
+        Server {
+            name: name.to_owned(),
+            instances: vec!["http://127.0.0.1:1/mcp".to_owned()],
+            tenants: tenants.map(|names| names.iter().map(|&name| name.to_owned()).collect()),
+            scopes: Vec::new(),
+            timeout: Duration::from_secs(30),
+            idle: Duration::from_secs(1800),
+            secret: None,
+        }
+    }
+
+    #[test]
+    fn a_server_of_another_tenant_reads_like_one_that_is_not_there() {
+        let registry = Registry::new(vec![server("open", None), server("billing", Some(&["acme"]))]);
+        assert!(registry.find("open", "globex").is_ok());
+        assert!(registry.find("billing", "acme").is_ok());
+        assert_eq!(registry.find("billing", "globex").unwrap_err(), registry.find("absent", "globex").unwrap_err());
+    }
+}
