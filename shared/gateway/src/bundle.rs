@@ -1,0 +1,66 @@
+//! Which configuration is in force? The last one that held together, looked up again every half minute.
+
+use std::rc::Rc;
+
+use crate::{
+    config::{self, Bundle, Config},
+    memory::Live,
+    platform::Platform,
+    serve::Gateway,
+};
+
+/// There is no configuration to run on yet. The text is for anyone; what is wrong goes to the operator's log.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoConfig {
+    #[error("the gateway has no configuration yet; an operator has to push one")]
+    Absent,
+    #[error("the gateway's configuration cannot be used; its operator finds the reason in the log")]
+    Unusable(String),
+}
+
+impl<P: Platform> Gateway<P> {
+    /// The configuration in force. A stale one is used while a newer one is looked for beside the request.
+    pub(crate) async fn config(&self) -> Result<Rc<Config>, NoConfig> {
+        let now = self.platform.now();
+        let live = self.memory.0.borrow().live.clone();
+        let Some(live) = live else { return self.refresh(None).await };
+        if now.millis_since(live.checked) >= CHECK_MS {
+            self.set_live(Rc::clone(&live.config));
+            let (gateway, config) = (self.clone(), Rc::clone(&live.config));
+            self.platform.defer(async move {
+                // The one in force stays when the newer one is unusable.
+                let _ = gateway.refresh(Some(config)).await;
+            });
+        }
+        Ok(live.config)
+    }
+
+    async fn refresh(&self, current: Option<Rc<Config>>) -> Result<Rc<Config>, NoConfig> {
+        let unusable = |reason: String| NoConfig::Unusable(reason);
+        let id = self.platform.read(config::LIVE_KEY).await.map_err(|error| unusable(error.to_string()))?;
+        let id = id.ok_or(NoConfig::Absent)?;
+        if let Some(current) = current.filter(|config| config.bundle == id) {
+            return Ok(current);
+        }
+        let json = self.platform.read(&config::key(&id)).await.map_err(|error| unusable(error.to_string()))?;
+        let raw = Bundle::open(&id, &json.ok_or(NoConfig::Absent)?).map_err(unusable)?;
+        let config = raw
+            .validate(&id)
+            .map_err(|problems| unusable(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
+        let config = Rc::new(config);
+        self.set_live(Rc::clone(&config));
+        Ok(config)
+    }
+
+    fn set_live(&self, config: Rc<Config>) {
+        let mut memory = self.memory.0.borrow_mut();
+        // Tokens and keys count only under the configuration they were verified by.
+        if memory.live.as_ref().is_none_or(|live| live.config.bundle != config.bundle) {
+            memory.verified.clear();
+            memory.keys.clear();
+        }
+        memory.live = Some(Live { config, checked: self.platform.now() });
+    }
+}
+
+const CHECK_MS: u64 = 20_000;

@@ -1,0 +1,160 @@
+//! What will be recorded of this request? The decision, filled in stage by stage, and its outcome.
+
+use audit::{Called, Decision, Entry, Outcome, Verdict, Who};
+use http::{Method, StatusCode};
+use identity::Principal;
+use mcp::{Timestamp, json::clip};
+use policy::Permit;
+use serde_json::value::RawValue;
+use session::Ticket;
+use telemetry::TraceContext;
+
+use crate::refusal::Refusal;
+
+/// A record in the making.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) trace: TraceContext,
+    /// The id a refusal answers.
+    pub(crate) answers: Option<Box<RawValue>>,
+    is_decided: bool,
+    bytes_in: u64,
+    decision: Decision,
+}
+
+/// What is known of a request when its outcome is.
+#[derive(Clone, Debug)]
+pub(crate) struct Ending {
+    pub(crate) chain: String,
+    request: String,
+    at: Timestamp,
+    bytes_in: u64,
+    session: Option<String>,
+    instance: Option<String>,
+}
+
+impl Draft {
+    pub(crate) fn new(bundle: &str, server: &str, method: &Method, trace: TraceContext, at: Timestamp) -> Self {
+        let decision = Decision {
+            request: trace.span_id(),
+            at,
+            who: None,
+            server: Some(server.to_owned()),
+            instance: None,
+            http_method: clip(method.as_str()).to_owned(),
+            calls: Vec::new(),
+            session: None,
+            verdict: Verdict::Allowed,
+            reason: String::new(),
+            status: None,
+            trace: trace.trace_id(),
+            bundle: bundle.to_owned(),
+        };
+        Self { trace, answers: None, is_decided: false, bytes_in: 0, decision }
+    }
+
+    /// A parent of the trace was found.
+    pub(crate) fn traced(&mut self, trace: TraceContext) {
+        self.decision.request = trace.span_id();
+        self.decision.trace = trace.trace_id();
+        self.trace = trace;
+    }
+
+    pub(crate) fn called_by(&mut self, principal: &Principal) {
+        self.decision.who = Some(Who {
+            tenant: principal.tenant.clone(),
+            agent: principal.agent.clone(),
+            user: principal.user.clone(),
+            issuer: principal.issuer.clone(),
+        });
+    }
+
+    pub(crate) fn carries(&mut self, bytes_in: usize, calls: Vec<Called>) {
+        self.bytes_in = bytes_in as u64;
+        self.decision.calls = calls;
+    }
+
+    pub(crate) fn permitted(&mut self, permit: &Permit) {
+        permit.reason.clone_into(&mut self.decision.reason);
+    }
+
+    pub(crate) fn routed(&mut self, ticket: &Ticket, instance: &str) {
+        self.decision.session = Some(ticket.name());
+        self.decision.instance = Some(instance.to_owned());
+    }
+
+    /// Whose chain it belongs to; callers that are not known share one.
+    pub(crate) fn chain(&self) -> String {
+        self.decision.who.as_ref().map_or_else(|| UNKNOWN_CHAIN.to_owned(), |who| chain_of(&who.tenant))
+    }
+
+    /// Whether it is known who called.
+    pub(crate) const fn is_attributed(&self) -> bool {
+        self.decision.who.is_some()
+    }
+
+    /// Whether the decision stands; what happens from now on is its outcome.
+    pub(crate) const fn is_decided(&self) -> bool {
+        self.is_decided
+    }
+
+    /// The entry for a request that is sent on.
+    pub(crate) fn allow(&mut self) -> Entry {
+        self.is_decided = true;
+        Entry::Decision(Box::new(self.decision.clone()))
+    }
+
+    /// The entry for one that is not.
+    pub(crate) fn refuse(&self, refusal: &Refusal) -> Entry {
+        let decision = Decision {
+            verdict: refusal.verdict(),
+            reason: refusal.reason(),
+            status: Some(refusal.status().as_u16()),
+            ..self.decision.clone()
+        };
+        Entry::Decision(Box::new(decision))
+    }
+
+    pub(crate) fn ending(&self) -> Ending {
+        Ending {
+            chain: self.chain(),
+            request: self.decision.request.clone(),
+            at: self.decision.at,
+            bytes_in: self.bytes_in,
+            session: None,
+            instance: None,
+        }
+    }
+}
+
+impl Ending {
+    /// An ending that tells which session was opened, and where.
+    pub(crate) fn opened(mut self, ticket: Option<&Ticket>, instance: &str) -> Self {
+        self.session = ticket.map(Ticket::name);
+        self.instance = Some(instance.to_owned());
+        self
+    }
+
+    /// The entry for how the request ended.
+    pub(crate) fn entry(self, now: Timestamp, status: StatusCode, end: &str, bytes_out: u64) -> Entry {
+        Entry::Outcome(Outcome {
+            request: self.request,
+            at: now,
+            status: status.as_u16(),
+            session: self.session,
+            instance: self.instance,
+            end: end.to_owned(),
+            duration_ms: now.millis_since(self.at),
+            bytes_in: self.bytes_in,
+            bytes_out,
+        })
+    }
+}
+
+/// The chain of a tenant.
+pub(crate) fn chain_of(tenant: &str) -> String {
+    format!("tenant:{tenant}")
+}
+
+/// The chain of requests whose caller is not known.
+pub(crate) const UNKNOWN_CHAIN: &str = "unknown";

@@ -1,0 +1,123 @@
+//! Who is calling? The token is looked up, or verified against its issuer's keys once.
+
+use std::{rc::Rc, time::Duration};
+
+use guard::Admitted;
+use http::{Request, header};
+use identity::{KeySet, Principal, Refused, Verified};
+use mcp::digest;
+
+use crate::{
+    config::{Config, ConfiguredIssuer, KeySource},
+    memory::KeyRing,
+    platform::Platform,
+    refusal::Refusal,
+    serve::Gateway,
+};
+
+impl<P: Platform> Gateway<P> {
+    /// The principal behind an admitted request to the endpoint `resource`.
+    pub(crate) async fn identify(
+        &self,
+        config: &Config,
+        admitted: &Admitted,
+        resource: &str,
+    ) -> Result<Rc<Principal>, Refusal> {
+        match (config.anonymous, &admitted.authorization) {
+            (Some(leave), None) => Ok(Principal::anonymous(leave)),
+            (_, authorization) => self.bearer(config, authorization.as_deref(), resource).await,
+        }
+    }
+
+    /// The principal whose token `authorization` bears, if it was issued for `resource` or for the whole gateway.
+    pub(crate) async fn bearer(
+        &self,
+        config: &Config,
+        authorization: Option<&str>,
+        resource: &str,
+    ) -> Result<Rc<Principal>, Refusal> {
+        let token = identity::bearer(authorization)?;
+        let digest = digest::sha256(token.as_bytes());
+        let remembered = self.memory.0.borrow_mut().verified.get(&digest).cloned();
+        let verified = match remembered {
+            Some(verified) => verified,
+            None => self.verify(config, token, digest).await?,
+        };
+        Ok(verified.principal(&[resource, config.site.origin()], self.platform.now())?)
+    }
+
+    async fn verify(&self, config: &Config, token: &str, digest: [u8; 32]) -> Result<Rc<Verified>, Refusal> {
+        let claimed = identity::claimed(token)?;
+        let issuer = config.issuer(&claimed.issuer).ok_or(Refused::Issuer)?;
+        let keys = self.keys(issuer, claimed.kid.as_deref()).await?;
+        let verified = Rc::new(identity::verify(token, &issuer.issuer, &keys, self.platform.now())?);
+        self.memory.0.borrow_mut().verified.put(digest, Rc::clone(&verified));
+        Ok(verified)
+    }
+
+    /// The issuer's keys, fetched again for a `kid` that is not among them, at most every half minute.
+    async fn keys(&self, issuer: &ConfiguredIssuer, kid: Option<&str>) -> Result<Rc<KeySet>, Refusal> {
+        let url = match &issuer.keys {
+            KeySource::Given(keys) => return Ok(Rc::clone(keys)),
+            KeySource::Url(url) => url,
+        };
+        let name = &issuer.issuer.issuer;
+        let ring = self.key_ring(name, kid).await;
+        let now = self.platform.now();
+        let age_ms = now.millis_since(ring.attempted);
+        match ring.keys {
+            Some(keys) if age_ms < REFETCH_MS || (keys.knows(kid) && age_ms < KEEP_MS) => Ok(keys),
+            None if age_ms < REFETCH_MS => Err(Refusal::Keys(format!("`{url}` failed a moment ago"))),
+            stale => {
+                let expected_by = now.plus_millis(u64::try_from(FETCH_DEADLINE.as_millis()).unwrap_or(u64::MAX));
+                self.put_key_ring(name, KeyRing { keys: stale.clone(), attempted: now, expected_by });
+                let fetched = self.fetch_keys(url).await;
+                let kept = fetched.as_ref().ok().cloned().or(stale);
+                self.put_key_ring(name, KeyRing { keys: kept.clone(), attempted: now, expected_by: now });
+                kept.ok_or_else(|| Refusal::Keys(fetched.err().unwrap_or_default()))
+            }
+        }
+    }
+
+    /// What is known of an issuer's keys, once no other request is about to know more: many callers at once are one
+    /// fetch.
+    async fn key_ring(&self, issuer: &str, kid: Option<&str>) -> KeyRing {
+        loop {
+            let ring = self.memory.0.borrow().keys.get(issuer).cloned().unwrap_or_default();
+            let knows = ring.keys.as_ref().is_some_and(|keys| keys.knows(kid));
+            if knows || self.platform.now() >= ring.expected_by {
+                return ring;
+            }
+            self.platform.pause(FETCH_WAIT).await;
+        }
+    }
+
+    fn put_key_ring(&self, issuer: &str, ring: KeyRing) {
+        self.memory.0.borrow_mut().keys.insert(issuer.to_owned(), ring);
+    }
+
+    async fn fetch_keys(&self, url: &str) -> Result<Rc<KeySet>, String> {
+        let request = Request::get(url).header(header::ACCEPT, "application/json").body(bytes::Bytes::new());
+        let request = request.map_err(|error| format!("`{url}`: {error}"))?;
+        let answer = self.platform.send(request, FETCH_DEADLINE).await.map_err(|error| format!("`{url}`: {error}"))?;
+        let (head, body) = answer.response.into_parts();
+        if !head.status.is_success() {
+            return Err(format!("`{url}` answered {}", head.status));
+        }
+        let body = self.platform.whole(body, KEYS_MAX_BYTES).await.map_err(|error| format!("`{url}`: {error}"))?;
+        let text = std::str::from_utf8(&body).map_err(|_| format!("`{url}` is not UTF-8"))?;
+        KeySet::parse(text).map(Rc::new).map_err(|error| format!("`{url}`: {error}"))
+    }
+}
+
+impl Config {
+    fn issuer(&self, issuer: &str) -> Option<&ConfiguredIssuer> {
+        self.issuers.iter().find(|one| one.issuer.issuer == issuer)
+    }
+}
+
+const FETCH_DEADLINE: Duration = Duration::from_secs(5);
+const FETCH_WAIT: Duration = Duration::from_millis(20);
+const KEYS_MAX_BYTES: usize = 256 * 1024;
+const REFETCH_MS: u64 = 30_000;
+const KEEP_MS: u64 = 3_600_000;

@@ -1,0 +1,152 @@
+//! When is an entry written? Decisions beside the upstream call, the rest together: after a second, or 64 of them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use audit::{Chain, Command, Entry};
+use machine::Machine;
+use mcp::Timestamp;
+
+use crate::{
+    platform::{Failed, Platform},
+    serve::Gateway,
+};
+
+/// Entries that wait, by chain, and since when a flush is on its way.
+#[derive(Default)]
+pub(crate) struct Journal {
+    waiting: Vec<(String, Entry)>,
+    flush_due: Option<Timestamp>,
+}
+
+/// What adding an entry calls for.
+#[derive(Debug, PartialEq, Eq)]
+enum Due {
+    /// A flush is on its way.
+    Already,
+    /// This request has to see to one, after a second.
+    Soon,
+    /// There are enough: now.
+    Now,
+}
+
+impl Journal {
+    fn push(&mut self, chain: String, entry: Entry, now: Timestamp) -> Due {
+        if self.waiting.len() < WAITING_MAX {
+            self.waiting.push((chain, entry));
+        }
+        // The request that saw to the flush may have been cut off: another takes over.
+        let is_on_its_way = self.flush_due.is_some_and(|due| now.millis_since(due) < OVERDUE_MS);
+        match (self.waiting.len() >= BATCH, is_on_its_way) {
+            (true, _) => Due::Now,
+            (false, true) => Due::Already,
+            (false, false) => {
+                self.flush_due = Some(now.plus_millis(u64::try_from(DELAY.as_millis()).unwrap_or(u64::MAX)));
+                Due::Soon
+            }
+        }
+    }
+
+    fn take(&mut self) -> BTreeMap<String, Vec<Entry>> {
+        self.flush_due = None;
+        let mut chains: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+        for (chain, entry) in self.waiting.drain(..) {
+            chains.entry(chain).or_default().push(entry);
+        }
+        chains
+    }
+}
+
+impl<P: Platform> Gateway<P> {
+    /// Writes `entry` to `chain` now.
+    pub(crate) async fn append(&self, chain: &str, entry: &Entry) -> Result<(), Failed> {
+        self.append_all(chain, std::slice::from_ref(entry)).await
+    }
+
+    /// Lets `entry` be written with others, beside this request or a later one.
+    /// It is spelled only then: a caller waits for none of that.
+    pub(crate) fn gather(&self, chain: String, entry: Entry) {
+        let due = self.memory.0.borrow_mut().journal.push(chain, entry, self.platform.now());
+        let gateway = self.clone();
+        match due {
+            Due::Already => {}
+            Due::Now => self.platform.defer(async move { gateway.flush().await }),
+            Due::Soon => self.platform.defer(async move {
+                gateway.platform.pause(DELAY).await;
+                gateway.flush().await;
+            }),
+        }
+    }
+
+    async fn flush(&self) {
+        let chains = self.memory.0.borrow_mut().journal.take();
+        for (chain, entries) in chains {
+            // An outcome that cannot be written is lost; its decision shows it as unknown.
+            let _ = self.append_all(&chain, &entries).await;
+        }
+    }
+
+    async fn append_all(&self, chain: &str, entries: &[Entry]) -> Result<(), Failed> {
+        let entries = entries.iter().filter_map(Entry::json).collect();
+        self.tell::<Chain>(chain, &Command::Append(entries)).await.map(drop)
+    }
+
+    /// Tells the machine `name` a command and gives its reply.
+    pub(crate) async fn tell<M: Machine>(&self, name: &str, command: &M::Command) -> Result<M::Reply, Failed> {
+        let command = serde_json::to_string(command).map_err(|error| Failed(error.to_string()))?;
+        let reply = self.platform.object(M::KIND, name, command).await?;
+        serde_json::from_str(&reply).map_err(|error| Failed(error.to_string()))
+    }
+}
+
+const DELAY: Duration = Duration::from_secs(1);
+const BATCH: usize = 64;
+const WAITING_MAX: usize = 4096;
+const OVERDUE_MS: u64 = 5_000;
+
+#[cfg(test)]
+mod tests {
+    use audit::Outcome;
+
+    use super::*;
+
+    fn push(journal: &mut Journal, now: u64) -> Due {
+        let outcome = Outcome {
+            request: String::new(),
+            at: Timestamp::default(),
+            status: 200,
+            session: None,
+            instance: None,
+            end: String::new(),
+            duration_ms: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+        };
+        journal.push("acme".to_owned(), Entry::Outcome(outcome), Timestamp::from_millis(now))
+    }
+
+    #[test]
+    fn one_request_sees_to_the_flush_and_a_full_batch_does_not_wait() {
+        let mut journal = Journal::default();
+        assert_eq!(push(&mut journal, 0), Due::Soon);
+        assert!((0..62).all(|_| push(&mut journal, 500) == Due::Already));
+        assert_eq!(push(&mut journal, 600), Due::Now);
+        assert_eq!(journal.take()["acme"].len(), 64);
+        assert_eq!(push(&mut journal, 700), Due::Soon);
+    }
+
+    #[test]
+    fn a_flush_that_never_came_is_taken_over() {
+        let mut journal = Journal::default();
+        assert_eq!(push(&mut journal, 0), Due::Soon);
+        assert_eq!(push(&mut journal, 7_000), Due::Soon);
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut journal = Journal::default();
+        for _ in 0..WAITING_MAX + 10 {
+            push(&mut journal, 0);
+        }
+        assert_eq!(journal.waiting.len(), WAITING_MAX);
+    }
+}

@@ -1,0 +1,30 @@
+//! The gateway: runs the stages in order, and holds what they share.
+//!
+//! Read [`pipeline`] first. [`Gateway`] is the one type that is generic over its [`Platform`]; an adapter makes one for
+//! each request from the isolate's [`Memory`] and lets it [`Gateway::serve`].
+
+pub mod config;
+pub mod platform;
+pub mod refusal;
+
+mod answer;
+mod audit_api;
+mod bundle;
+mod cors;
+mod draft;
+mod endpoint;
+mod identify;
+mod initialize;
+mod journal;
+mod memory;
+mod meter;
+mod pipeline;
+mod quotas;
+mod relay;
+mod said;
+mod serve;
+mod sessions;
+
+pub use memory::Memory;
+pub use platform::Platform;
+pub use serve::Gateway;

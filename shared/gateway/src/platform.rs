@@ -1,0 +1,106 @@
+//! What does the core need of the place it runs in? The seam between Turnpike and a platform.
+
+use std::{fmt::Display, future::Future, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use mcp::Timestamp;
+
+/// A place the gateway runs in: a Worker, a Spin component, a test.
+///
+/// Futures carry no `Send` bound: a Worker's belong to one thread. Nothing here has a default.
+pub trait Platform: Clone + 'static {
+    /// A body as the platform has it, of a request or of a response. Relayed untouched it never enters Rust.
+    type Body: http_body::Body<Data = Bytes, Error: Display> + From<Bytes> + Unpin + 'static;
+
+    /// The time. It may stand still between two awaits.
+    fn now(&self) -> Timestamp;
+
+    /// Unpredictable bytes.
+    fn random(&self) -> [u8; 32];
+
+    /// The secret of this name, if the operator set it.
+    fn secret(&self, name: &str) -> Option<String>;
+
+    /// Resolves after `duration`.
+    fn pause(&self, duration: Duration) -> impl Future<Output = ()>;
+
+    /// Sends `request` and gives the answer once its head is there, at the latest after `deadline`; a platform may wait
+    /// for all of a small body within the same deadline. Redirects are not followed.
+    fn send(
+        &self,
+        request: Request<Bytes>,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<Answer<Self::Body>, Unanswered>>;
+
+    /// The same bytes twice: for the caller, and for the meter.
+    fn split(&self, body: Self::Body) -> (Self::Body, Self::Body);
+
+    /// All of `body`, if it is no larger than `max_bytes`.
+    fn whole(&self, body: Self::Body, max_bytes: usize) -> impl Future<Output = Result<Bytes, Unread>>;
+
+    /// The document `key`, as it was some seconds ago.
+    fn read(&self, key: &str) -> impl Future<Output = Result<Option<String>, Failed>>;
+
+    /// Tells the machine of `kind` and `name` a command and gives its reply, both JSON; see [`machine::run`].
+    fn object(&self, kind: &str, name: &str, command: String) -> impl Future<Output = Result<String, Failed>>;
+
+    /// At most `limit` rows of the machine of `kind` and `name` after the first `after`, each JSON.
+    fn rows(&self, kind: &str, name: &str, after: u64, limit: u32)
+    -> impl Future<Output = Result<Vec<String>, Failed>>;
+
+    /// Runs `task` beside the answer and after it.
+    fn defer(&self, task: impl Future<Output = ()> + 'static);
+}
+
+/// An answer whose head is there.
+pub struct Answer<B> {
+    /// The answer.
+    pub response: Response<B>,
+    /// The size of its body, if all of it is here already.
+    pub arrived: Option<u64>,
+    /// Cuts the rest of it off, for whoever reads it.
+    pub abort: Abort,
+}
+
+/// Cuts an exchange off when called; dropped, it does nothing.
+pub struct Abort(Box<dyn FnOnce()>);
+
+impl Abort {
+    /// An abort that runs `cut`.
+    pub fn new(cut: impl FnOnce() + 'static) -> Self {
+        Self(Box::new(cut))
+    }
+
+    /// Cuts the exchange off.
+    pub fn abort(self) {
+        (self.0)();
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswered {
+    /// The connection could not be made, or broke before the head of an answer came.
+    #[error("the connection failed: {0}")]
+    Broken(String),
+    /// The deadline passed.
+    #[error("no answer within {} ms", .0.as_millis())]
+    Deadline(Duration),
+}
+
+/// Why a body was not read to its end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unread {
+    /// It is larger than was allowed.
+    #[error("the body is larger than {0} bytes")]
+    TooLarge(usize),
+    /// The other side stopped in the middle.
+    #[error("the body broke off: {0}")]
+    Broken(String),
+}
+
+/// The platform's own storage failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("storage failed: {0}")]
+pub struct Failed(pub String);

@@ -1,0 +1,184 @@
+//! How does a refusal look on the wire, and what does the operator read? The one place that says.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use mcp::jsonrpc::code;
+use serde_json::{json, value::RawValue};
+
+use crate::{config::Config, serve};
+
+/// Why a request was not answered by an upstream. The text is for the caller; [`Refusal::reason`] is for the record.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing is at this path.
+    #[error("there is nothing here; MCP endpoints are at /mcp/{{server}}")]
+    NoEndpoint,
+    /// The head or the body is not one to work on.
+    #[error(transparent)]
+    Guard(#[from] guard::Refused),
+    /// The body broke off.
+    #[error("the request's body broke off")]
+    Unread(String),
+    /// `params` cannot be read.
+    #[error("the parameters cannot be read: {0}")]
+    Params(String),
+    /// No valid token.
+    #[error(transparent)]
+    Identity(#[from] identity::Refused),
+    /// The issuer's keys could not be brought.
+    #[error("the keys of the token's issuer cannot be fetched at the moment")]
+    Keys(String),
+    /// No such server for this caller.
+    #[error(transparent)]
+    NotFound(#[from] registry::NotFound),
+    /// Policy.
+    #[error(transparent)]
+    Denied(#[from] policy::Denied),
+    /// A limit.
+    #[error(transparent)]
+    Exceeded(#[from] quota::Exceeded),
+    /// The caller speaks a revision that is not bridged.
+    #[error(transparent)]
+    Modern(#[from] bridge::Modern),
+    /// No session id where one is needed.
+    #[error("the `Mcp-Session-Id` header is missing; send `initialize` first")]
+    NoSession,
+    /// Not a session of this caller, or not any more.
+    #[error(transparent)]
+    Session(#[from] session::Unknown),
+    /// The instance that owned the session is gone, or has forgotten it.
+    #[error("the session has ended because its server went away; send `initialize` to begin a new one")]
+    Lost(String),
+    /// No instance could be reached.
+    #[error("the server cannot be reached at the moment")]
+    Unreachable(String),
+    /// The connection broke after the request was sent.
+    #[error("the server closed the connection before it answered; the request may have been carried out")]
+    Broken(String),
+    /// No answer in time.
+    #[error("the server did not answer within {0} ms; the request may still be carried out")]
+    Deadline(u128),
+    /// The answer is no MCP.
+    #[error("the server's answer is not one of MCP")]
+    Garbage(String),
+    /// The gateway's own storage or set-up failed.
+    #[error("the gateway cannot carry this out at the moment")]
+    Internal(String),
+}
+
+impl Refusal {
+    /// What the operator reads: the caller's text, and the detail the caller is not given.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Unread(detail)
+            | Self::Keys(detail)
+            | Self::Lost(detail)
+            | Self::Unreachable(detail)
+            | Self::Broken(detail)
+            | Self::Garbage(detail)
+            | Self::Internal(detail) => format!("{self}: {detail}"),
+            _ => self.to_string(),
+        }
+    }
+
+    /// Whose doing it is.
+    #[must_use]
+    pub const fn verdict(&self) -> audit::Verdict {
+        match self {
+            Self::Keys(_)
+            | Self::Lost(_)
+            | Self::Unreachable(_)
+            | Self::Broken(_)
+            | Self::Deadline(_)
+            | Self::Garbage(_)
+            | Self::Internal(_) => audit::Verdict::Failed,
+            _ => audit::Verdict::Denied,
+        }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::Guard(refused) => StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::BAD_REQUEST),
+            Self::Unread(_) | Self::Params(_) | Self::Modern(_) | Self::NoSession => StatusCode::BAD_REQUEST,
+            Self::Identity(_) => StatusCode::UNAUTHORIZED,
+            Self::Denied(_) => StatusCode::FORBIDDEN,
+            Self::NoEndpoint | Self::NotFound(_) | Self::Session(_) | Self::Lost(_) => StatusCode::NOT_FOUND,
+            Self::Exceeded(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Broken(_) | Self::Garbage(_) => StatusCode::BAD_GATEWAY,
+            Self::Keys(_) | Self::Unreachable(_) | Self::Internal(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// The answer: a JSON-RPC error for the request `id`, or `null` where there is none, and the headers that go with
+    /// it. `server` is the endpoint that was called.
+    pub fn answer<B: From<Bytes>>(&self, config: &Config, server: Option<&str>, id: Option<&RawValue>) -> Response<B> {
+        let mut error = json!({ "code": self.code(), "message": self.to_string() });
+        if let (Some(members), Some(data)) = (error.as_object_mut(), self.data()) {
+            members.insert("data".to_owned(), data);
+        }
+        let id = id.map_or("null", RawValue::get);
+        let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#);
+        let mut response = serve::known(self.status(), "application/json", body.into());
+        self.headers(config, server, response.headers_mut());
+        response
+    }
+
+    const fn code(&self) -> i64 {
+        match self {
+            Self::Guard(refused) => refused.code(),
+            Self::Params(_) => code::INVALID_PARAMS,
+            Self::Session(_) | Self::Lost(_) => code::SESSION_NOT_FOUND,
+            Self::Unreachable(_) | Self::Broken(_) | Self::Deadline(_) | Self::Garbage(_) | Self::Internal(_) => {
+                code::INTERNAL_ERROR
+            }
+            _ => code::REFUSED,
+        }
+    }
+
+    /// What a program can act on.
+    fn data(&self) -> Option<serde_json::Value> {
+        match self {
+            Self::Exceeded(exceeded) => {
+                Some(json!({ "limit": exceeded.limit, "retryAfterSeconds": exceeded.retry_after_secs }))
+            }
+            Self::Denied(policy::Denied::Scope(scopes)) => Some(json!({ "requiredScopes": scopes })),
+            _ => None,
+        }
+    }
+
+    fn headers(&self, config: &Config, server: Option<&str>, headers: &mut HeaderMap) {
+        let needed = server.map_or(&[][..], |server| config.registry.public_scopes(server));
+        let challenge = |scopes: &[String], error| {
+            let path = server.map(|server| format!("/mcp/{server}")).unwrap_or_default();
+            let metadata = format!("{}/.well-known/oauth-protected-resource{path}", config.site.origin());
+            HeaderValue::try_from(identity::challenge(&metadata, scopes, error)).ok()
+        };
+        let (name, value) = match self {
+            Self::Identity(identity::Refused::Missing) => (header::WWW_AUTHENTICATE, challenge(needed, None)),
+            Self::Identity(refused) => {
+                (header::WWW_AUTHENTICATE, challenge(needed, Some(("invalid_token", &refused.to_string()))))
+            }
+            Self::Denied(denied @ policy::Denied::Scope(scopes)) => {
+                (header::WWW_AUTHENTICATE, challenge(scopes, Some(("insufficient_scope", &denied.to_string()))))
+            }
+            Self::Exceeded(exceeded) => (header::RETRY_AFTER, Some(HeaderValue::from(exceeded.retry_after_secs))),
+            Self::Keys(_) | Self::Unreachable(_) | Self::Internal(_) => {
+                (header::RETRY_AFTER, Some(HeaderValue::from_static("5")))
+            }
+            Self::Guard(guard::Refused::Method) => {
+                (header::ALLOW, Some(HeaderValue::from_static("POST, GET, DELETE, OPTIONS")))
+            }
+            _ => return,
+        };
+        if let Some(value) = value {
+            headers.insert(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

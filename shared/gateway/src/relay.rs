@@ -1,0 +1,246 @@
+//! What happens between gateway and upstream inside a session? Messages sent on, streams opened, sessions ended.
+
+use std::{rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::future::join;
+use guard::Session as Negotiated;
+use http::{Method, Request, Response, StatusCode, request::Parts};
+use mcp::Body;
+use session::{Route, Ticket, Unknown, Upstream};
+use upstream::Outbound;
+
+use crate::{
+    answer::Screened,
+    config::AuditMode,
+    draft::Draft,
+    pipeline::{Cleared, traced},
+    platform::{Answer, Platform, Unanswered, Unread},
+    refusal::Refusal,
+    serve::Gateway,
+};
+
+impl<P: Platform> Gateway<P> {
+    /// Sends a message on to the session's instance and hands its answer back.
+    pub(crate) async fn relay(
+        &self,
+        cleared: &Cleared,
+        body: &Body<'_>,
+        draft: &mut Draft,
+    ) -> Result<Response<P::Body>, Refusal> {
+        let (ticket, route) = self.routed(cleared, draft).await?;
+        guard::fits(body, Negotiated::Negotiated(route.row.revision))?;
+        let text = traced(body, &draft.trace)?;
+        let request = self.outbound(cleared, &route, draft, (Method::POST, text.into()))?;
+        let answer = self.send(cleared, draft, request).await?;
+        match self.answered(&ticket, &route, answer).await? {
+            Screened::Native(answer) => Ok(self.metered(draft, answer, cleared.server().timeout)),
+            Screened::Read(status, head, body) => Ok(self.finished(draft, status, &head, body)),
+        }
+    }
+
+    /// Opens, or resumes, the stream of the server's own messages. It is not metered: a second reader would keep it
+    /// open at the upstream after the caller left.
+    pub(crate) async fn listen(&self, cleared: &Cleared, draft: &mut Draft) -> Result<Response<P::Body>, Refusal> {
+        let (ticket, route) = self.routed(cleared, draft).await?;
+        let request = self.outbound(cleared, &route, draft, (Method::GET, Bytes::new()))?;
+        let answer = self.send(cleared, draft, request).await?;
+        match self.answered(&ticket, &route, answer).await? {
+            Screened::Native(answer) => Ok(self.streaming(draft, answer)),
+            Screened::Read(status, head, body) => Ok(self.finished(draft, status, &head, body)),
+        }
+    }
+
+    /// Ends the session, at the upstream too. It has ended for the caller whatever the upstream says.
+    pub(crate) async fn delete(&self, cleared: &Cleared, draft: &mut Draft) -> Result<Response<P::Body>, Refusal> {
+        let (ticket, route) = self.routed(cleared, draft).await?;
+        let request = self.outbound(cleared, &route, draft, (Method::DELETE, Bytes::new()))?;
+        let upstream = match self.send(cleared, draft, request).await? {
+            Ok(answer) if !answer.response.status().is_server_error() => Upstream::Knows,
+            _ => Upstream::Tell,
+        };
+        self.end_now(&ticket, upstream).await?;
+        Ok(self.finished(draft, StatusCode::OK, &http::HeaderMap::new(), Bytes::new()))
+    }
+
+    async fn routed(&self, cleared: &Cleared, draft: &mut Draft) -> Result<(Ticket, Rc<Route>), Refusal> {
+        let ticket = self.ticket(&cleared.admitted, &cleared.principal, cleared.server())?;
+        let route = self.route(&ticket, cleared.server()).await?;
+        draft.routed(&ticket, &route.row.instance);
+        Ok((ticket, route))
+    }
+
+    fn outbound(
+        &self,
+        cleared: &Cleared,
+        route: &Route,
+        draft: &Draft,
+        (method, body): (Method, Bytes),
+    ) -> Result<Request<Bytes>, Refusal> {
+        let secret = self.credential(route.row.secret.as_deref())?;
+        let trace = draft.trace.traceparent();
+        let outbound = Outbound {
+            url: &route.row.instance,
+            session_id: route.row.upstream_id.as_deref(),
+            revision: cleared.admitted.revision.map(mcp::Revision::as_str),
+            last_event_id: cleared.admitted.last_event_id.as_deref(),
+            secret: secret.as_deref(),
+            trace: (&trace, draft.trace.tracestate()),
+        };
+        upstream::request(method, &outbound, body).map_err(|error| Refusal::Internal(error.to_string()))
+    }
+
+    /// The gateway's own credential at an upstream.
+    pub(crate) fn credential(&self, name: Option<&str>) -> Result<Option<String>, Refusal> {
+        let missing = |name: &str| Refusal::Internal(format!("the secret `{name}` is not set"));
+        name.map(|name| self.platform.secret(name).ok_or_else(|| missing(name))).transpose()
+    }
+
+    /// Sends `request` while its decision is being written; the answer is released when both are done.
+    async fn send(
+        &self,
+        cleared: &Cleared,
+        draft: &mut Draft,
+        request: Request<Bytes>,
+    ) -> Result<Result<Answer<P::Body>, Unanswered>, Refusal> {
+        let sent = self.platform.send(request, cleared.server().timeout);
+        self.decided(cleared, draft, sent).await
+    }
+
+    /// What `work` gives, once the decision to do it stands.
+    pub(crate) async fn decided<T>(
+        &self,
+        cleared: &Cleared,
+        draft: &mut Draft,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Refusal> {
+        let (chain, entry) = (draft.chain(), draft.allow());
+        match cleared.config.audit {
+            AuditMode::Relaxed => {
+                self.gather(chain, entry);
+                Ok(work.await)
+            }
+            AuditMode::Strict => {
+                // What is sent leaves only when this turn ends: the record is spelled in the next one.
+                let written = async {
+                    self.platform.pause(Duration::ZERO).await;
+                    self.append(&chain, &entry).await
+                };
+                let (done, written) = join(work, written).await;
+                written.map_err(|error| Refusal::Internal(format!("the record cannot be written: {error}")))?;
+                Ok(done)
+            }
+        }
+    }
+
+    /// What an upstream answered inside a session, or why it did not.
+    async fn answered(
+        &self,
+        ticket: &Ticket,
+        route: &Route,
+        answer: Result<Answer<P::Body>, Unanswered>,
+    ) -> Result<Screened<P::Body>, Refusal> {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(Unanswered::Deadline(deadline)) => return Err(Refusal::Deadline(deadline.as_millis())),
+            Err(Unanswered::Broken(detail)) => return Err(self.why_broken(ticket, route, detail).await),
+        };
+        self.screen(answer).await.inspect_err(|refusal| {
+            if matches!(refusal, Refusal::Lost(_)) {
+                self.end(ticket, Upstream::Knows);
+            }
+        })
+    }
+
+    /// Is the instance gone, or did it only drop this one connection? A ping in the session tells: if that fails too
+    /// the session is lost, otherwise the request may have been carried out and must not be repeated unasked.
+    async fn why_broken(&self, ticket: &Ticket, route: &Route, detail: String) -> Refusal {
+        let lives = self.ping(route).await;
+        match lives {
+            Ok(answer) if answer.response.status().is_success() => Refusal::Broken(detail),
+            Ok(answer) => {
+                let status = answer.response.status();
+                self.end(ticket, Upstream::Knows);
+                Refusal::Lost(format!("{detail}; then `ping` was answered {status}"))
+            }
+            Err(again) => {
+                self.memory.0.borrow_mut().health.failed(&route.row.instance, self.platform.now());
+                self.end(ticket, Upstream::Tell);
+                Refusal::Lost(format!("{detail}; then `ping`: {again}"))
+            }
+        }
+    }
+
+    async fn ping(&self, route: &Route) -> Result<Answer<P::Body>, Unanswered> {
+        let broken = |error: &dyn std::fmt::Display| Unanswered::Broken(error.to_string());
+        let secret = self.credential(route.row.secret.as_deref()).map_err(|refusal| broken(&refusal.reason()))?;
+        let trace = telemetry::TraceContext::child_of(None, &self.platform.random()).traceparent();
+        let outbound = Outbound {
+            url: &route.row.instance,
+            session_id: route.row.upstream_id.as_deref(),
+            revision: Some(route.row.revision.as_str()),
+            last_event_id: None,
+            secret: secret.as_deref(),
+            trace: (&trace, None),
+        };
+        let request = upstream::request(Method::POST, &outbound, Bytes::from_static(PING));
+        self.platform.send(request.map_err(|error| broken(&error))?, PING_DEADLINE).await
+    }
+
+    /// The whole body of a request. Its length is checked before it is read where it is said.
+    pub(crate) async fn body(
+        &self,
+        config: &crate::config::Config,
+        head: &Parts,
+        body: P::Body,
+    ) -> Result<Bytes, Refusal> {
+        let max_bytes = config.max_body_bytes;
+        let too_large = || Refusal::Guard(guard::Refused::TooLarge(max_bytes));
+        let length =
+            head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+        if length.is_some_and(|length| length > max_bytes as u64) {
+            return Err(too_large());
+        }
+        if head.method != Method::POST {
+            return Ok(Bytes::new());
+        }
+        self.platform.whole(body, max_bytes).await.map_err(|unread| match unread {
+            Unread::TooLarge(_) => too_large(),
+            Unread::Broken(detail) => Refusal::Unread(detail),
+        })
+    }
+
+    /// A refusal, recorded: as the decision, or as the outcome of one that stands already.
+    pub(crate) async fn turn_away(
+        &self,
+        config: &crate::config::Config,
+        server: &str,
+        draft: &Draft,
+        refusal: Refusal,
+    ) -> Response<P::Body> {
+        if draft.is_decided() {
+            let ending = draft.ending();
+            self.gather(
+                ending.chain.clone(),
+                ending.entry(self.platform.now(), refusal.status(), &refusal.reason(), 0),
+            );
+        } else if draft.is_attributed() && config.audit == AuditMode::Strict {
+            // The refusal stands even if its record cannot be written: nothing was done.
+            let _ = self.append(&draft.chain(), &draft.refuse(&refusal)).await;
+        } else {
+            // Nobody without a token can make the gateway write once for each request.
+            self.gather(draft.chain(), draft.refuse(&refusal));
+        }
+        refusal.answer(config, Some(server), draft.answers.as_deref())
+    }
+
+    /// Ends a session and waits until it has.
+    async fn end_now(&self, ticket: &Ticket, upstream: Upstream) -> Result<(), Refusal> {
+        self.memory.0.borrow_mut().sessions.pop(&ticket.name());
+        let told = self.tell::<session::Session>(&ticket.name(), &session::Command::End(upstream)).await;
+        told.map(drop).map_err(|_| Refusal::Session(Unknown))
+    }
+}
+
+const PING: &[u8] = br#"{"jsonrpc":"2.0","id":"turnpike-ping","method":"ping"}"#;
+const PING_DEADLINE: Duration = Duration::from_secs(2);

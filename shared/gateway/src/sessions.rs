@@ -1,0 +1,119 @@
+//! Which instance owns this session? The isolate remembers it; the session's machine knows it.
+
+use std::rc::Rc;
+
+use guard::Admitted;
+use identity::Principal;
+use registry::Server;
+use session::{Command, Route, Row, Sealer, Session, Ticket, Unknown, Upstream};
+
+use crate::{
+    memory::Known,
+    platform::{Failed, Platform},
+    refusal::Refusal,
+    serve::Gateway,
+};
+
+impl<P: Platform> Gateway<P> {
+    /// The caller's ticket, checked without storage.
+    pub(crate) fn ticket(
+        &self,
+        admitted: &Admitted,
+        principal: &Principal,
+        server: &Server,
+    ) -> Result<Ticket, Refusal> {
+        let id = admitted.session_id.as_deref().ok_or(Refusal::NoSession)?;
+        Ok(self.sealer()?.check(id, principal.binding(), &server.name)?)
+    }
+
+    /// Where an open session lives. One whose instance is no longer configured is lost: only configured hosts are
+    /// called.
+    pub(crate) async fn route(&self, ticket: &Ticket, server: &Server) -> Result<Rc<Route>, Refusal> {
+        let known = self.memory.0.borrow_mut().sessions.get(&ticket.name()).cloned();
+        // One that may have rested too long has ended, unless another isolate used it: its machine knows.
+        let now = self.platform.now();
+        let known = known.filter(|known| now.millis_since(known.told) < known.route.row.idle_ms);
+        let route = match known {
+            Some(known) => {
+                self.keep_awake(ticket, &known);
+                known.route
+            }
+            None => self.look_up(ticket).await?,
+        };
+        if server.instances.contains(&route.row.instance) {
+            return Ok(route);
+        }
+        self.end(ticket, Upstream::Knows);
+        Err(Refusal::Lost(format!("instance `{}` is not configured any more", route.row.instance)))
+    }
+
+    /// A new session of `row`, open once this returns.
+    pub(crate) async fn open(&self, principal: &Principal, server: &Server, row: Row) -> Result<Ticket, Refusal> {
+        let mut nonce = [0; 16];
+        nonce.iter_mut().zip(self.platform.random()).for_each(|(to, from)| *to = from);
+        let ticket = self.sealer()?.mint(nonce, principal.binding(), &server.name);
+        let reply = self.tell::<Session>(&ticket.name(), &Command::Open(row)).await.map_err(unusable)?;
+        let route = Route::of(reply).ok_or(Unknown)?;
+        self.remember(&ticket, Rc::new(route));
+        Ok(ticket)
+    }
+
+    /// Ends a session beside the request; its machine tells the upstream if need be.
+    pub(crate) fn end(&self, ticket: &Ticket, upstream: Upstream) {
+        self.memory.0.borrow_mut().sessions.pop(&ticket.name());
+        let (gateway, name) = (self.clone(), ticket.name());
+        self.platform.defer(async move {
+            // A session that cannot be ended now ends when it has rested long enough.
+            let _ = gateway.tell::<Session>(&name, &Command::End(upstream)).await;
+        });
+    }
+
+    async fn look_up(&self, ticket: &Ticket) -> Result<Rc<Route>, Refusal> {
+        let reply = self.tell::<Session>(&ticket.name(), &Command::Use).await.map_err(unusable)?;
+        let route = Rc::new(Route::of(reply).ok_or(Unknown)?);
+        self.remember(ticket, Rc::clone(&route));
+        Ok(route)
+    }
+
+    fn remember(&self, ticket: &Ticket, route: Rc<Route>) {
+        let known = Known { route, told: self.platform.now() };
+        self.memory.0.borrow_mut().sessions.put(ticket.name(), known);
+    }
+
+    /// Tells the machine now and then that its session is in use, and learns whether it ended elsewhere.
+    fn keep_awake(&self, ticket: &Ticket, known: &Known) {
+        let now = self.platform.now();
+        let due_ms = TELL_MS.min(known.route.row.idle_ms / 4);
+        if now.millis_since(known.told) < due_ms {
+            return;
+        }
+        self.remember(ticket, Rc::clone(&known.route));
+        let (gateway, ticket) = (self.clone(), ticket.clone());
+        self.platform.defer(async move {
+            if let Err(Refusal::Session(Unknown)) = gateway.look_up(&ticket).await {
+                gateway.memory.0.borrow_mut().sessions.pop(&ticket.name());
+            }
+        });
+    }
+
+    fn sealer(&self) -> Result<Sealer, Refusal> {
+        if let Some(sealer) = &self.memory.0.borrow().sealer {
+            return Ok(sealer.clone());
+        }
+        let missing = || Refusal::Internal(format!("the secret `{KEY}` must be base64url of at least 32 bytes"));
+        let key = self.platform.secret(KEY).ok_or_else(missing)?;
+        let sealer = Sealer::from_base64url(&key).ok_or_else(missing)?;
+        self.memory.0.borrow_mut().sealer = Some(sealer.clone());
+        Ok(sealer)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
+fn unusable(failed: Failed) -> Refusal {
+    Refusal::Internal(format!("session: {failed}"))
+}
+
+/// The gateway's secret.
+const KEY: &str = "TURNPIKE_KEY";
+/// How often the machine of a session in use hears of it, at most.
+const TELL_MS: u64 = 30_000;
