@@ -1,0 +1,143 @@
+//! The runtime's requests and responses in the core's words, each with one crossing; see `glue.js`.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use worker::{
+    js_sys::{Promise, Uint8Array},
+    wasm_bindgen::{self, JsValue, prelude::wasm_bindgen},
+    web_sys,
+};
+
+use crate::body::Body;
+
+#[wasm_bindgen(module = "/src/glue.js")]
+extern "C" {
+    fn head(request: &web_sys::Request) -> String;
+    #[wasm_bindgen(catch)]
+    fn respond(status: u16, headers: &str, body: &JsValue) -> Result<web_sys::Response, JsValue>;
+    /// Resolves to [`Sent`].
+    fn send(request: &str, body: Option<Uint8Array>, deadline_ms: u32) -> Promise;
+    pub(crate) fn is_late(error: &JsValue) -> bool;
+    /// Resolves to a `Uint8Array`.
+    pub(crate) fn whole(source: &JsValue) -> Promise;
+
+    /// An upstream's answer and what cuts it off.
+    pub(crate) type Sent;
+    #[wasm_bindgen(method, getter)]
+    fn arrived(this: &Sent) -> Option<Uint8Array>;
+    #[wasm_bindgen(method, getter)]
+    fn stream(this: &Sent) -> Option<web_sys::ReadableStream>;
+    #[wasm_bindgen(method, getter)]
+    fn head(this: &Sent) -> String;
+    #[wasm_bindgen(method, getter)]
+    fn controller(this: &Sent) -> Option<web_sys::AbortController>;
+}
+
+/// A caller's request.
+pub(crate) fn request(request: web_sys::Request) -> worker::Result<Request<Body>> {
+    let text = head(&request);
+    let mut lines = text.split('\n');
+    let method = Method::from_bytes(lines.next().unwrap_or_default().as_bytes()).map_err(unusable)?;
+    // The runtime hands on characters that no URI may have; nothing of ours is at such a one, nor at `/`.
+    let uri = lines.next().unwrap_or_default().parse::<Uri>().unwrap_or_default();
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    read_headers(lines, &mut headers)?;
+    let body = match method {
+        Method::POST => Body::Request(request, declared_length(&headers)),
+        _ => Body::Bytes(Bytes::new()),
+    };
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// The answer to a caller.
+pub(crate) fn response(response: Response<Body>) -> worker::Result<web_sys::Response> {
+    let (head, body) = response.into_parts();
+    let without_body = matches!(head.status.as_u16(), 204 | 205 | 304);
+    let body = match body.into_native() {
+        Ok((stream, _)) => stream.into(),
+        Err(Body::Arrived(bytes)) => bytes.into(),
+        Err(Body::Bytes(bytes)) if !without_body => Uint8Array::from(&*bytes).into(),
+        Err(_) => JsValue::NULL,
+    };
+    Ok(respond(head.status.as_u16(), &written(&head.headers), &body)?)
+}
+
+/// Sends a request to an upstream; redirects come back as answers.
+pub(crate) fn fetch(request: &Request<Bytes>, deadline_ms: u32) -> Promise {
+    let body = (!request.body().is_empty()).then(|| Uint8Array::from(&**request.body()));
+    let text = format!("{}\n{}\n{}", request.method(), request.uri(), written(request.headers()));
+    send(&text, body, deadline_ms)
+}
+
+impl Sent {
+    /// Cuts off what is still on its way.
+    pub(crate) fn abort(&self) {
+        if let Some(controller) = self.controller() {
+            controller.abort();
+        }
+    }
+}
+
+/// An upstream's answer.
+pub(crate) fn answer(sent: &Sent) -> worker::Result<Response<Body>> {
+    let text = Sent::head(sent);
+    let mut lines = text.split('\n');
+    let status = StatusCode::from_bytes(lines.next().unwrap_or_default().as_bytes()).map_err(unusable)?;
+    let mut headers = HeaderMap::with_capacity(HEADERS);
+    read_headers(lines, &mut headers)?;
+    let length = declared_length(&headers);
+    let body = match (sent.arrived(), sent.stream()) {
+        (Some(bytes), _) => Body::Arrived(bytes),
+        (None, Some(stream)) => Body::Native(stream, length),
+        (None, None) => Body::Bytes(Bytes::new()),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+fn read_headers<'a>(lines: impl Iterator<Item = &'a str>, headers: &mut HeaderMap) -> worker::Result<()> {
+    for (name, value) in lines.filter_map(|line| line.split_once(':')) {
+        let name = HeaderName::from_lowercase(name.as_bytes()).map_err(unusable)?;
+        headers.append(name, spelled(value.trim_start())?);
+    }
+    Ok(())
+}
+
+/// `name: value` for each header, a line feed between two.
+fn written(headers: &HeaderMap) -> String {
+    let mut text = String::with_capacity(256);
+    for (name, value) in headers {
+        let separator = if text.is_empty() { "" } else { "\n" };
+        text.extend([separator, name.as_str(), ": "]);
+        text.extend(value.as_bytes().iter().map(|byte| char::from(*byte)));
+    }
+    text
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// A header's value; JavaScript gives its bytes as Latin-1 (Fetch Standard, byte strings). Control characters, which the
+/// runtime lets pass, become a byte that nobody takes for text.
+fn spelled(value: &str) -> worker::Result<HeaderValue> {
+    let allowed = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
+    let byte = |c: char| u8::try_from(c).ok().filter(allowed).unwrap_or(UNREADABLE);
+    let bytes = || value.chars().map(byte).collect::<Vec<u8>>();
+    HeaderValue::from_str(value).or_else(|_| HeaderValue::from_bytes(&bytes())).map_err(unusable)
+}
+
+fn unusable(error: impl std::fmt::Display) -> worker::Error {
+    worker::Error::RustError(error.to_string())
+}
+
+const UNREADABLE: u8 = 0xff;
+
+/// Room for the headers that are read.
+const HEADERS: usize = 16;
