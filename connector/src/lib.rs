@@ -1,0 +1,19 @@
+//! The connector: stdio MCP servers in, Streamable HTTP out. It runs the servers of its own configuration, one process
+//! per session, and leaves none of them behind, however it ends.
+//!
+//! A request passes `http` (is it one of ours, and what for?), `fleet` (which session, is there room?), `session` (who
+//! waits for what?) and `process` (the server itself, watched by a `warden`). What belongs where is decided in
+//! `router`, which does no I/O.
+
+pub mod backlog;
+pub mod config;
+pub mod fleet;
+pub mod http;
+pub mod lines;
+pub mod process;
+pub mod router;
+pub mod secret;
+pub mod serve;
+pub mod session;
+pub mod warden;
+pub mod wire;
