@@ -1,0 +1,114 @@
+//! What of ours is built before anything runs, and when is that still up to date?
+
+use std::{ffi::OsStr, fs, path::PathBuf};
+
+use anyhow::{Context, Result, bail};
+use walkdir::WalkDir;
+
+use crate::{command::Command, tools::Stamp, workspace::Workspace};
+
+/// Which of the two Workers: the one that is deployed, or the one that panics when it is asked to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// The gateway.
+    Gateway,
+    /// With the feature `faults`, for the test that a panic is an error and not a hang.
+    Faults,
+}
+
+/// The gateway as workerd loads it: `entry.mjs`, `index.js` and `index_bg.wasm` in the folder it gives.
+/// Cargo is quick when nothing changed, wasm-opt is not: so the sources' hash decides.
+///
+/// # Errors
+/// If it does not build.
+pub(crate) async fn worker(workspace: &Workspace, build: Build) -> Result<PathBuf> {
+    let _lock = workspace.lock().await?;
+    let folder = folder(workspace, build);
+    let outputs = OUTPUTS.map(|name| folder.join(name));
+    let sources = Stamp::new(workspace, &format!("worker-sources-{}", build.folder()), &worker_sources(workspace)?)?;
+    // Somebody else may have built other sources into the same folder.
+    let is_ours = || Stamp::new(workspace, &format!("worker-{}", build.folder()), &outputs);
+    if sources.is_current() && is_ours().is_ok_and(|outputs| outputs.is_current()) {
+        return Ok(folder);
+    }
+    Command::new(workspace, build.label(), workspace.tool("worker-build"))
+        .args(["--release", "--out-dir", build.folder()])
+        .args(build.cargo_arguments())
+        .folder(workspace.root.join("functions/worker"))
+        .env("RUST_BACKTRACE", "0")
+        .env("WASM_BINDGEN_BIN", workspace.tool("wasm-bindgen"))
+        .env("WASM_OPT_BIN", workspace.npm_bin("wasm-opt"))
+        .env("ESBUILD_BIN", workspace.npm_bin("esbuild"))
+        .run()
+        .await?;
+    fs::copy(workspace.root.join("functions/worker/entry.mjs"), folder.join("entry.mjs"))
+        .context("cannot put `entry.mjs` beside what was built")?;
+    is_ours()?.write()?;
+    sources.write()?;
+    Ok(folder)
+}
+
+/// Where a Worker is built.
+pub(crate) fn folder(workspace: &Workspace, build: Build) -> PathBuf {
+    workspace.root.join("functions/worker").join(build.folder())
+}
+
+impl Build {
+    const fn folder(self) -> &'static str {
+        match self {
+            Self::Gateway => "build",
+            Self::Faults => "build-faults",
+        }
+    }
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Gateway => "worker-build --release",
+            Self::Faults => "worker-build --release --features faults",
+        }
+    }
+
+    const fn cargo_arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Gateway => &[],
+            Self::Faults => &["--features", "faults"],
+        }
+    }
+}
+
+/// The connector; unoptimised, which its work of copying lines does not notice.
+pub(crate) async fn connector(workspace: &Workspace) -> Result<PathBuf> {
+    Command::new(workspace, "cargo build -p turnpike-connector", "cargo")
+        .args(["build", "--locked", "--package", "turnpike-connector"])
+        .run()
+        .await?;
+    let binary = workspace.target.join("debug/turnpike-connector");
+    if !binary.exists() {
+        bail!("cargo built no `{}`", binary.display());
+    }
+    Ok(binary)
+}
+
+fn worker_sources(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    let mut sources: Vec<PathBuf> = WORKER_FILES.iter().map(|file| workspace.root.join(file)).collect();
+    for folder in WORKER_FOLDERS {
+        let walk = WalkDir::new(workspace.root.join(folder)).sort_by_file_name();
+        for entry in walk.into_iter().filter_entry(|entry| !is_output(entry.file_name())) {
+            let entry = entry.context("cannot list the Worker's sources")?;
+            if entry.file_type().is_file() {
+                sources.push(entry.into_path());
+            }
+        }
+    }
+    sources.push(fs::canonicalize(workspace.tool("worker-build")).context("worker-build is not installed")?);
+    Ok(sources)
+}
+
+/// The folders of [`Build`]: what is in them is no source.
+fn is_output(name: &OsStr) -> bool {
+    [Build::Gateway, Build::Faults].iter().any(|build| name == build.folder())
+}
+
+const OUTPUTS: [&str; 3] = ["entry.mjs", "index.js", "index_bg.wasm"];
+const WORKER_FOLDERS: [&str; 2] = ["shared", "functions/worker"];
+const WORKER_FILES: [&str; 4] = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "package-lock.json"];

@@ -1,0 +1,119 @@
+//! What runs during the bench? The upstream in a thread, and one workerd with all Workers.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    client::Client,
+    configuration::{self, Configuration},
+    host::{self, Busy, Description, Worker},
+    processes::Process,
+    token::{ISSUER, Issuer},
+    workspace::Workspace,
+};
+
+use super::{
+    cpu,
+    load::{Caller, Target},
+    rows::Way,
+    upstream::{self, Upstream},
+};
+
+/// All that is called.
+pub(super) struct Setting {
+    upstream: SocketAddr,
+    ports: BTreeMap<Way, u16>,
+    issuer: Issuer,
+    /// Ends workerd with the bench.
+    _host: Process,
+    /// The process whose time is counted.
+    pub(super) workerd: i32,
+}
+
+impl Setting {
+    pub(super) async fn start(workspace: &Workspace, modules: PathBuf) -> Result<Self> {
+        let state = workspace.folder("bench")?;
+        fs::remove_dir_all(&state)?;
+        fs::create_dir_all(&state)?;
+        let upstream = upstream::start()?;
+        let issuer = Issuer::in_folder(&state)?;
+        let jwks = state.join("dev.jwks.json");
+        fs::write(&jwks, issuer.jwks().to_string())?;
+        let mut ports = BTreeMap::from([(Way::Bare, host::port(0, Busy::Refuse)?)]);
+        let mut workers = vec![bare(&state, upstream, ports.get(&Way::Bare).copied().unwrap_or_default())?];
+        for way in Way::GATEWAYS {
+            let port = host::port(0, Busy::Refuse)?;
+            let configuration = configuration(way, port, upstream, &jwks)?;
+            let mut worker = configuration::worker(&state, port, &configuration, BTreeMap::new())?;
+            worker.modules.clone_from(&modules);
+            worker.name = way.worker().unwrap_or_default().to_owned();
+            workers.push(worker);
+            ports.insert(way, port);
+        }
+        let description = Description { persist: Some(state.join("storage")), workers };
+        let host = host::start(workspace, &state, "bench", &description).await?;
+        let workerd = cpu::child_of(host.id().context("the host has ended")?)?;
+        Ok(Self { upstream, ports, issuer, _host: host, workerd })
+    }
+
+    /// How to call `upstream` on this way.
+    pub(super) fn target(&self, way: Way, upstream: Upstream) -> Result<Target> {
+        let name = upstream.name();
+        let (address, path) = match self.ports.get(&way) {
+            None => (self.upstream, format!("/{name}/mcp")),
+            Some(port) if way == Way::Bare => (loopback(*port), format!("/{name}/mcp")),
+            Some(port) => (loopback(*port), format!("/mcp/{name}")),
+        };
+        let token = self.issuer.token(&format!("http://{address}"), TENANT)?;
+        Ok(Target { address, path, token })
+    }
+}
+
+/// Begins a session for each of `count` callers.
+pub(super) async fn callers(target: &Target, count: usize) -> Result<Vec<Caller>> {
+    let url = format!("http://{}{}", target.address, target.path);
+    let mut callers = Vec::new();
+    for _ in 0..count {
+        let client = Client::initialize(&url, Some(&target.token)).await;
+        let client = client.with_context(|| format!("no session at `{url}`"))?;
+        let session = client.session().context("the answer to `initialize` has no session")?;
+        callers.push(Caller::new(session.to_owned()));
+    }
+    Ok(callers)
+}
+
+fn bare(state: &Path, upstream: SocketAddr, port: u16) -> Result<Worker> {
+    let modules = state.join("bare");
+    fs::create_dir_all(&modules)?;
+    fs::write(modules.join("index.js"), include_str!("bare.js"))?;
+    let bindings = BTreeMap::from([("UPSTREAM".to_owned(), format!("http://{upstream}"))]);
+    Ok(Worker { name: "bare".to_owned(), port, modules, main: "index.js".to_owned(), bindings, ..Worker::default() })
+}
+
+fn configuration(way: Way, port: u16, upstream: SocketAddr, jwks: &Path) -> Result<Configuration> {
+    let audit = if way == Way::Strict { "strict" } else { "relaxed" };
+    let mut text = format!("[gateway]\nurl = \"http://127.0.0.1:{port}\"\naudit = \"{audit}\"\n");
+    for upstream_kind in Upstream::ALL {
+        let name = upstream_kind.name();
+        text += &format!("\n[[servers]]\nname = \"{name}\"\ninstances = [\"http://{upstream}/{name}/mcp\"]\n");
+    }
+    if way == Way::RelaxedLimited {
+        text += &format!("\n[[limits]]\nby = [\"agent\"]\nrequests_per_minute = {NEVER_REACHED}\n");
+    }
+    let mut configuration = Configuration::from_text(&text)?;
+    configuration.trust(ISSUER, jwks)?;
+    Ok(configuration)
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+const TENANT: &str = "acme";
+const NEVER_REACHED: u32 = 6_000_000;

@@ -1,0 +1,213 @@
+//! What does the gateway's Worker need besides its code: the configuration, the names it
+//! expects, the secrets?
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, anyhow, bail};
+use gateway::config::{self, Bundle, Raw};
+use toml::{Table, Value};
+
+use crate::{host, token::persisted_secret};
+
+/// A `gateway.toml` being prepared for a local run.
+pub(crate) struct Configuration {
+    table: Table,
+    /// Against which the paths in it are resolved.
+    folder: PathBuf,
+}
+
+impl Configuration {
+    /// # Errors
+    /// If the file cannot be read or is no TOML.
+    pub(crate) fn read(file: &Path) -> Result<Self> {
+        let text = fs::read_to_string(file);
+        let text = text.with_context(|| format!("cannot read `{}`", file.display()))?;
+        let table = text.parse().with_context(|| format!("`{}` is not valid TOML", file.display()))?;
+        let folder = file.parent().unwrap_or(Path::new(".")).to_owned();
+        Ok(Self { table, folder })
+    }
+
+    /// A configuration of our own making; the paths in it are absolute.
+    pub(crate) fn from_text(text: &str) -> Result<Self> {
+        Ok(Self { table: text.parse()?, folder: PathBuf::new() })
+    }
+
+    /// The public origin, as the file says it.
+    pub(crate) fn url(&self) -> Option<&str> {
+        self.table.get("gateway")?.get("url")?.as_str()
+    }
+
+    /// The port of the public origin, if that is on this machine.
+    pub(crate) fn loopback_port(&self) -> Option<u16> {
+        let url = reqwest::Url::parse(self.url()?).ok()?;
+        let is_loopback = matches!(url.host_str()?, "127.0.0.1" | "localhost" | "[::1]");
+        url.port_or_known_default().filter(|_| is_loopback)
+    }
+
+    pub(crate) fn set(&mut self, key: &str, value: impl Into<Value>) -> Result<()> {
+        let gateway = self.table.entry("gateway").or_insert_with(|| Value::Table(Table::new()));
+        let gateway = gateway.as_table_mut().context("`gateway` is not a table")?;
+        gateway.insert(key.to_owned(), value.into());
+        Ok(())
+    }
+
+    /// Where the server `name` is found from now on.
+    pub(crate) fn set_instances(&mut self, name: &str, instances: &[String]) -> Result<()> {
+        let servers = self.table.get_mut("servers").and_then(Value::as_array_mut);
+        let server = servers
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_table_mut)
+            .find(|server| server.get("name").and_then(Value::as_str) == Some(name))
+            .with_context(|| format!("the configuration names no server `{name}`"))?;
+        let instances = instances.iter().cloned().map(Value::String).collect();
+        server.insert("instances".to_owned(), Value::Array(instances));
+        Ok(())
+    }
+
+    /// Trusts `issuer` with the key set in `jwks_file`, beside the issuers it trusts already.
+    pub(crate) fn trust(&mut self, issuer: &str, jwks_file: &Path) -> Result<()> {
+        let issuers = self.table.entry("issuers").or_insert_with(|| Value::Array(Vec::new()));
+        let issuers = issuers.as_array_mut().context("`issuers` is not an array of tables")?;
+        issuers.retain(|entry| entry.get("issuer").and_then(Value::as_str) != Some(issuer));
+        let texts = [
+            ("issuer", issuer),
+            ("jwks_file", jwks_file.to_str().context("the path of the key set is no text")?),
+            ("tenant_claim", "tenant"),
+            ("roles_claim", "roles"),
+        ];
+        let entry = texts.map(|(key, text)| (key.to_owned(), Value::String(text.to_owned())));
+        issuers.push(Value::Table(Table::from_iter(entry)));
+        Ok(())
+    }
+
+    /// The names of the servers, in their order.
+    pub(crate) fn servers(&self) -> Vec<String> {
+        self.server_texts("name")
+    }
+
+    /// Some tenant that may use a server, if the file restricts any.
+    pub(crate) fn tenant(&self) -> Option<String> {
+        let servers = self.table.get("servers")?.as_array()?;
+        let tenants = servers.iter().filter_map(|server| server.get("tenants")?.as_array()?.first());
+        tenants.filter_map(Value::as_str).map(str::to_owned).next()
+    }
+
+    /// The values of the secrets it names, from `known` or the environment.
+    ///
+    /// # Errors
+    /// With the names that are nowhere.
+    pub(crate) fn secrets(&self, known: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+        let mut secrets = BTreeMap::new();
+        let mut missing = Vec::new();
+        for name in self.server_texts("secret") {
+            match known.get(&name).cloned().or_else(|| env::var(&name).ok()) {
+                Some(value) => drop(secrets.insert(name, value)),
+                None => missing.push(format!("`{name}`")),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(secrets);
+        }
+        bail!("the configuration names the secrets {}: set environment variables of these names", missing.join(", "))
+    }
+
+    fn server_texts(&self, key: &str) -> Vec<String> {
+        let servers = self.table.get("servers").and_then(Value::as_array);
+        let texts = servers.into_iter().flatten().filter_map(|server| server.get(key)?.as_str());
+        texts.map(str::to_owned).collect()
+    }
+}
+
+/// The gateway as a Worker of a local workerd; its modules are still to be named.
+///
+/// # Errors
+/// With everything that is wrong in the configuration.
+pub(crate) fn worker(
+    state: &Path,
+    port: u16,
+    configuration: &Configuration,
+    secrets: BTreeMap<String, String>,
+) -> Result<host::Worker> {
+    let documents = documents(configuration)?;
+    let mut bindings = secrets;
+    let key = persisted_secret(&state.join("gateway.key"))?;
+    bindings.insert("TURNPIKE_KEY".to_owned(), key);
+    let objects = OBJECTS.map(|(binding, class)| (binding.to_owned(), class.to_owned()));
+    Ok(host::Worker {
+        name: "gateway".to_owned(),
+        port,
+        modules: PathBuf::new(),
+        main: "entry.mjs".to_owned(),
+        bindings,
+        kv: BTreeMap::from([("DOCUMENTS".to_owned(), documents)]),
+        durable_objects: BTreeMap::from(objects),
+    })
+}
+
+/// The documents that put a configuration in force, by their keys.
+///
+/// # Errors
+/// With everything that is wrong in the configuration.
+pub(crate) fn documents(configuration: &Configuration) -> Result<BTreeMap<String, String>> {
+    let bundle = bundle(configuration)?;
+    Ok(BTreeMap::from([(config::key(&bundle.id), bundle.json), (config::LIVE_KEY.to_owned(), bundle.id)]))
+}
+
+/// The configuration as the gateway will read it, after the gateway's own judgement.
+fn bundle(configuration: &Configuration) -> Result<Bundle> {
+    let raw = configuration.table.clone().try_into::<Raw>();
+    let raw = raw.map_err(|error| anyhow!("the configuration is not valid: {}", error.message()))?;
+    let read = |file: &str| {
+        let path = configuration.folder.join(file);
+        fs::read_to_string(&path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))
+    };
+    let bundle = Bundle::new(raw, read).map_err(|error| anyhow!("the configuration is not valid: {error}"))?;
+    let opened = Bundle::open(&bundle.id, &bundle.json).map_err(anyhow::Error::msg)?;
+    if let Err(problems) = opened.validate(&bundle.id) {
+        let problems: Vec<_> = problems.iter().map(|problem| format!("  {problem}")).collect();
+        bail!("the configuration is not valid:\n{}", problems.join("\n"));
+    }
+    Ok(bundle)
+}
+
+const OBJECTS: [(&str, &str); 3] = [("SESSION", "Session"), ("LEDGER", "Ledger"), ("CHAIN", "Chain")];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configuration(text: &str) -> Configuration {
+        Configuration { table: text.parse().unwrap(), folder: PathBuf::new() }
+    }
+
+    #[test]
+    fn a_loopback_url_gives_its_port() {
+        let port = |url: &str| configuration(&format!("[gateway]\nurl = \"{url}\"")).loopback_port();
+        assert_eq!(port("http://127.0.0.1:8787"), Some(8787));
+        assert_eq!(port("http://localhost"), Some(80));
+        assert_eq!(port("https://gateway.example.com"), None);
+    }
+
+    #[test]
+    fn secrets_that_are_nowhere_are_named() {
+        let configuration = configuration(
+            "[[servers]]\nname = \"a\"\nsecret = \"KNOWN\"\n[[servers]]\nname = \"b\"\nsecret = \"TURNPIKE_TEST_NOWHERE\"",
+        );
+        let known = BTreeMap::from([("KNOWN".to_owned(), "x".to_owned())]);
+        let error = configuration.secrets(&known).unwrap_err().to_string();
+        assert!(error.contains("`TURNPIKE_TEST_NOWHERE`") && !error.contains("KNOWN`,"), "{error}");
+    }
+
+    #[test]
+    fn instances_are_replaced_by_name() {
+        let mut configuration = configuration("[[servers]]\nname = \"a\"\ninstances = [\"http://x/mcp\"]");
+        configuration.set_instances("a", &["http://y/mcp".to_owned()]).unwrap();
+        assert_eq!(configuration.table["servers"][0]["instances"][0].as_str(), Some("http://y/mcp"));
+        assert!(configuration.set_instances("b", &[]).is_err());
+    }
+}

@@ -1,0 +1,161 @@
+//! Does everything still hold? All stages run, whatever fails; the last line counts them.
+
+mod clients;
+mod scorecard;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::{
+    artifacts::{self, Build},
+    command::Command,
+    conformance, tools,
+    workspace::Workspace,
+};
+
+use self::scorecard::Scorecard;
+
+/// Sets up, then runs every stage.
+///
+/// # Errors
+/// If the set-up fails; what fails after it is counted instead.
+pub(crate) async fn run(workspace: &Workspace) -> Result<ExitCode> {
+    tools::set_up(workspace).await?;
+    tools::set_up_python(workspace).await?;
+    let mut card = Scorecard::default();
+    card.stage("format", cargo(workspace, "cargo fmt --check", &FORMAT)).await;
+    card.stage("clippy, native", cargo(workspace, "clippy, native", &CLIPPY_NATIVE)).await;
+    card.stage("clippy, wasm32-unknown-unknown", cargo(workspace, "clippy, worker", &CLIPPY_WORKER)).await;
+    card.stage("clippy, core on wasm32-wasip2", cargo(workspace, "clippy, wasip2", &CLIPPY_WASI)).await;
+    card.stage("build of the Worker", async { artifacts::worker(workspace, Build::Gateway).await.map(drop) }).await;
+    card.stage("build of the Worker that panics on request", async {
+        artifacts::worker(workspace, Build::Faults).await.map(drop)
+    })
+    .await;
+    card.stage("wrangler deploy --dry-run", wrangler(workspace)).await;
+    card.stage("unit tests, property tests, scenarios", tests(workspace)).await;
+    clients::run(workspace, &mut card).await;
+    card.stage("conformance 2025-11-25", async {
+        println!("{}", conformance::compare(workspace).await?);
+        Ok(())
+    })
+    .await;
+    Ok(card.verdict())
+}
+
+async fn cargo(workspace: &Workspace, label: &str, arguments: &[&str]) -> Result<()> {
+    Command::new(workspace, label, "cargo").args(arguments).run().await.map(drop)
+}
+
+/// What an operator deploys is what `wrangler.toml` says: it must be valid, and build.
+async fn wrangler(workspace: &Workspace) -> Result<()> {
+    let folder = workspace.folder("wrangler")?;
+    Command::new(workspace, "wrangler deploy --dry-run", workspace.npm_bin("wrangler"))
+        .args(["deploy", "--dry-run", "--outdir"])
+        .args([folder])
+        .folder(workspace.root.clone())
+        .env("WRANGLER_SEND_METRICS", "false")
+        .run()
+        .await
+        .map(drop)
+}
+
+/// The scenarios start the built Worker themselves; the variables say where it is, and how.
+async fn tests(workspace: &Workspace) -> Result<()> {
+    let output = Command::new(workspace, "cargo test --workspace", "cargo")
+        .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+        .env("RUST_BACKTRACE", "0")
+        .env("TURNPIKE_WORKER_DIR", artifacts::folder(workspace, Build::Gateway))
+        .env("TURNPIKE_FAULTS_DIR", artifacts::folder(workspace, Build::Faults))
+        .env("TURNPIKE_HOST_MJS", workspace.root.join("xtask/src/host.mjs"))
+        .with_progress()
+        .output()
+        .await?;
+    let passed = passed(&output.stdout);
+    println!("   {passed} tests passed");
+    let failures = failures(&output.stdout);
+    if let Err(error) = output.success() {
+        bail!("{failures}\n{error:#}");
+    }
+    if passed == 0 {
+        bail!("cargo test ran no tests");
+    }
+    Ok(())
+}
+
+/// The sum over `test result: ok. 12 passed; 0 failed; ...`.
+fn passed(said: &str) -> usize {
+    let results = said.lines().filter_map(|line| line.strip_prefix("test result: "));
+    let counts = results.filter_map(|result| result.split_whitespace().nth(1)?.parse::<usize>().ok());
+    counts.sum()
+}
+
+/// What the failed tests said: in each crate's output it stands between two headings.
+fn failures(said: &str) -> String {
+    let mut lines = Vec::new();
+    let mut is_failure = false;
+    for line in said.lines() {
+        is_failure = line == "failures:" || (is_failure && !line.starts_with("test result: "));
+        if is_failure {
+            lines.push(line);
+        }
+    }
+    lines.join("\n")
+}
+
+const FORMAT: [&str; 5] = ["fmt", "--all", "--check", "--", "--color=never"];
+const CLIPPY_NATIVE: [&str; 7] = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+const CLIPPY_WORKER: [&str; 14] = [
+    "clippy",
+    "--workspace",
+    "--exclude",
+    "xtask",
+    "--exclude",
+    "turnpike-tests",
+    "--exclude",
+    "turnpike-connector",
+    "--locked",
+    "--target",
+    "wasm32-unknown-unknown",
+    "--",
+    "-D",
+    "warnings",
+];
+const CLIPPY_WASI: [&str; 16] = [
+    "clippy",
+    "--workspace",
+    "--exclude",
+    "xtask",
+    "--exclude",
+    "turnpike-tests",
+    "--exclude",
+    "turnpike-connector",
+    "--exclude",
+    "turnpike-worker",
+    "--locked",
+    "--target",
+    "wasm32-wasip2",
+    "--",
+    "-D",
+    "warnings",
+];
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    #[test]
+    fn what_failed_tests_said_is_kept() {
+        let said = "test a ... FAILED\n\nfailures:\n\n---- a stdout ----\nboom\n\ntest result: FAILED. 0 passed\nrunning 1 test\n";
+        let failures = failures(said);
+        assert!(failures.contains("boom") && !failures.contains("running"), "{failures}");
+    }
+
+    #[test]
+    fn passed_tests_are_summed_over_the_crates() {
+        let said = "running 2 tests\ntest result: ok. 2 passed; 0 failed; 0 ignored\n\
+                    test result: ok. 40 passed; 0 failed; 1 ignored\nother\n";
+        assert_eq!(passed(said), 42);
+    }
+}
