@@ -1,0 +1,103 @@
+//! How does a test run a program of Node's? As a child that ends when the test does, however that ends.
+
+use std::{
+    io::{BufRead as _, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc::{self, Sender},
+    time::Duration,
+};
+
+/// A running program. Its standard input is its leash: it ends when that is closed.
+pub(crate) struct Node {
+    child: Child,
+    leash: Option<ChildStdin>,
+}
+
+impl Node {
+    /// Runs `script`, and waits for the line that begins with `ready`; gives the rest of that line.
+    pub(crate) fn start(script: &Path, arguments: &[&str], ready: &'static str) -> (Self, String) {
+        let mut command = Command::new("node");
+        command.args(["--import", LEASH]).arg(script).args(arguments).current_dir(root());
+        if let Some(workerd) = workerd() {
+            command.env("MINIFLARE_WORKERD_PATH", workerd);
+        }
+        let mut child = command
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("`node` cannot be run: {error}; install Node 20 or newer"));
+        let (said, hears) = mpsc::channel();
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        hear(stdout.expect("it is piped"), said.clone());
+        hear(stderr.expect("it is piped"), said);
+        let leash = child.stdin.take();
+        let node = Self { child, leash };
+        let mut complaints = Vec::new();
+        loop {
+            match hears.recv_timeout(START_MAX) {
+                Ok(line) => match line.strip_prefix(ready) {
+                    Some(rest) => return (node, rest.trim().to_owned()),
+                    None => complaints.push(line),
+                },
+                Err(_) => panic!("`{}` did not say `{ready}` but:\n{}", script.display(), complaints.join("\n")),
+            }
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it at once, as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Lets it end by itself, and waits until it has.
+    pub(crate) fn end(&mut self) {
+        self.leash = None;
+        self.child.wait().unwrap();
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn wait(&mut self) {
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Hears what a program says to its end; after it is ready nobody listens.
+fn hear(pipe: impl Read + Send + 'static, said: Sender<String>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+            let _ = said.send(String::from_utf8_lossy(&line).into_owned());
+        }
+    });
+}
+
+/// The repository's root.
+pub(crate) fn root() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in a folder of the repository");
+    assert!(root.join("node_modules").is_dir(), "`node_modules` is missing: run `npm ci` in {}", root.display());
+    root.to_owned()
+}
+
+/// Where npm ran no install scripts, `.bin/workerd` is a script around the program; miniflare needs the program.
+fn workerd() -> Option<PathBuf> {
+    let packages = std::fs::read_dir(root().join("node_modules/@cloudflare")).ok()?;
+    let mut packages = packages.flatten().filter(|one| one.file_name().to_string_lossy().starts_with("workerd-"));
+    packages.next().map(|package| package.path().join("bin/workerd"))
+}
+
+const LEASH: &str =
+    "data:text/javascript,process.stdin.on('end',()=>process.kill(process.pid,'SIGTERM')).on('error',()=>{}).resume()";
+const START_MAX: Duration = Duration::from_secs(60);

@@ -1,0 +1,206 @@
+//! Where does a scenario run? On a stage: it opens gateways in memory, or on workerd.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tokio::{runtime, task::LocalSet, time::timeout};
+
+use crate::{
+    client::Client,
+    faulty::{self, FAULTS, Upstream},
+    fixture::Shared,
+    issuer::Token,
+    memory::Deployment,
+    setup::Setup,
+    workerd::{Keeping, Workerd},
+};
+
+/// The platform a scenario runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// In this process.
+    Memory,
+    /// The built Worker in workerd.
+    Workerd,
+}
+
+/// A gateway that serves.
+pub enum Gateway {
+    /// In this process.
+    Memory(Deployment),
+    /// The built Worker in workerd.
+    Workerd(Arc<Workerd>),
+}
+
+/// Runs `scenario` to its end.
+pub fn run<F: Future<Output = ()>>(stage: Stage, scenario: impl FnOnce(Stage) -> F) {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ended = LocalSet::new().block_on(&runtime, async { timeout(SCENARIO_MAX, scenario(stage)).await });
+    ended.unwrap_or_else(|_| panic!("the scenario did not end within {} s", SCENARIO_MAX.as_secs()));
+}
+
+impl Stage {
+    /// A gateway with every shared server behind it: `one`, `json`, `pair` (two instances), `theirs` (another
+    /// tenant's), `scoped` (wants the scope `tools:call`), `guarded` (wants a secret), and one for each fault. On workerd
+    /// it is shared by all scenarios: they must do it no harm.
+    pub async fn common(self) -> Gateway {
+        match self {
+            Self::Memory => self.open(common()).await,
+            Self::Workerd => {
+                static COMMON: OnceLock<Arc<Workerd>> = OnceLock::new();
+                Gateway::Workerd(Arc::clone(
+                    COMMON.get_or_init(|| Arc::new(Workerd::start(&common(), Keeping::Nothing))),
+                ))
+            }
+        }
+    }
+
+    /// A gateway of the scenario's own.
+    pub async fn open(self, setup: Setup) -> Gateway {
+        match self {
+            Self::Memory => Gateway::Memory(Deployment::open(&setup).await),
+            Self::Workerd => Gateway::Workerd(Arc::new(Workerd::start(&setup, Keeping::Everything))),
+        }
+    }
+}
+
+impl Gateway {
+    /// The public origin.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        match self {
+            Self::Memory(deployment) => deployment.origin(),
+            Self::Workerd(workerd) => workerd.origin(),
+        }
+    }
+
+    /// The deployment, of a scenario that only runs in memory.
+    #[must_use]
+    pub fn memory(&self) -> &Deployment {
+        match self {
+            Self::Memory(deployment) => deployment,
+            Self::Workerd(_) => panic!("this scenario needs what only the memory platform can do"),
+        }
+    }
+
+    /// Where each isolate can be reached.
+    #[must_use]
+    pub fn isolates(&self) -> Vec<String> {
+        match self {
+            Self::Memory(deployment) => deployment.authorities().map(str::to_owned).collect(),
+            Self::Workerd(_) => vec![self.authority().to_owned()],
+        }
+    }
+
+    /// Every isolate dies, and with it whatever it remembered; what is stored stays. On workerd the whole runtime is
+    /// killed and started again.
+    pub fn restart(&self) {
+        match self {
+            Self::Memory(deployment) => deployment.restart(),
+            Self::Workerd(workerd) => workerd.restart(),
+        }
+    }
+
+    /// Everything that is stored, as one text: what must not be in it can be looked for.
+    #[must_use]
+    pub fn stored(&self) -> String {
+        match self {
+            Self::Memory(deployment) => deployment.objects().dump(),
+            Self::Workerd(workerd) => workerd.stored(),
+        }
+    }
+
+    /// A client without a token that calls no server yet.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::at(self.authority())
+    }
+
+    /// A client of `server` with a token for the whole gateway, of a caller nobody else is.
+    #[must_use]
+    pub fn caller(&self, server: &str) -> Client {
+        self.caller_with(server, &self.token())
+    }
+
+    /// A client of `server` with `token`.
+    #[must_use]
+    pub fn caller_with(&self, server: &str, token: &Token) -> Client {
+        self.client().server(server).token(token.text())
+    }
+
+    /// A good token for the whole gateway, of a caller nobody else is.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        Token::fresh(self.origin())
+    }
+
+    /// The rows of the chain of `token`'s tenant, once `until` is content with their entries.
+    pub async fn audit(&self, token: &Token, until: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        for _ in 0..POLLS {
+            let rows = self.audit_rows(token).await;
+            let entries: Vec<Value> = rows.iter().map(|row| row["entry"].clone()).collect();
+            if until(&entries) {
+                return entries;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        panic!("the record never came to that: {:#?}", self.audit_rows(token).await);
+    }
+
+    /// The rows of the chain of `token`'s tenant, as they are.
+    pub async fn audit_rows(&self, token: &Token) -> Vec<Value> {
+        let path = format!("/api/audit/{}", token.tenant());
+        let request = self.client().exact("GET", &path).header("authorization", &format!("Bearer {}", token.text()));
+        let answer = request.send().await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.json()["rows"].as_array().unwrap().clone()
+    }
+
+    fn authority(&self) -> &str {
+        self.origin().strip_prefix("http://").unwrap()
+    }
+}
+
+/// Resolves once `condition` holds; fails when it never does.
+pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    for _ in 0..POLLS {
+        if condition().await {
+            return;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    panic!("it never came to that: {what}");
+}
+
+fn common() -> Setup {
+    let Shared { one, json, pair: [pair_0, pair_1] } = Shared::running();
+    let setup = Setup::new()
+        .isolates(2)
+        .secret("UPSTREAM_SECRET", UPSTREAM_SECRET)
+        .server("one", &[&one.url])
+        .server("json", &[&json.url])
+        .server("pair", &[&pair_0.url, &pair_1.url])
+        .server_with("theirs", &[&one.url], |server| server.tenants = Some(vec!["somebody-else".to_owned()]))
+        .server_with("scoped", &[&one.url], |server| server.scopes = vec!["tools:call".to_owned()])
+        .server_with("guarded", &[&one.url], |server| server.secret = Some("UPSTREAM_SECRET".to_owned()));
+    let setup = setup.server("nobody-listens", &["http://127.0.0.1:1/mcp"]);
+    let faulty = Upstream::shared();
+    FAULTS.iter().fold(setup, |setup, fault| {
+        setup.server_with(fault, &[&faulty.url(fault)], |server| {
+            if faulty::is_silent(fault) {
+                server.timeout_ms = SILENCE_MAX_MS;
+            }
+        })
+    })
+}
+
+/// What the server `guarded` is sent as bearer token.
+pub const UPSTREAM_SECRET: &str = "the-gateways-own-secret";
+/// How long an upstream that is silent on purpose may be.
+pub const SILENCE_MAX_MS: u64 = 1_500;
+const SCENARIO_MAX: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(50);
+const POLLS: u32 = 400;
