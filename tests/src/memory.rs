@@ -154,6 +154,10 @@ impl Platform for Memory {
         self.stored.objects.rows(kind, name, after, limit).await
     }
 
+    fn log(&self, text: &str) {
+        eprintln!("{text}");
+    }
+
     fn defer(&self, task: impl Future<Output = ()> + 'static) {
         let life = self.life.clone();
         spawn_local(async move {

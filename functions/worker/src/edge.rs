@@ -110,6 +110,10 @@ impl Platform for Edge {
         serde_json::from_str(&rows).map_err(failed)
     }
 
+    fn log(&self, text: &str) {
+        worker::console_error!("{text}");
+    }
+
     fn defer(&self, task: impl Future<Output = ()> + 'static) {
         self.0.1.wait_until(task);
     }

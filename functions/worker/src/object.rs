@@ -12,8 +12,8 @@ use machine::{Alarm, Commit, Machine, Next, Outgoing, Store};
 use mcp::Timestamp;
 use serde::Deserialize;
 use worker::{
-    DurableObject, Env, Fetch, Method, Request, RequestInit, Response, ScheduledTime, SqlStorage, SqlStorageValue,
-    State, durable_object,
+    DurableObject, Env, Fetch, Method, Request, RequestInit, RequestRedirect, Response, ScheduledTime, SqlStorage,
+    SqlStorageValue, State, durable_object,
 };
 
 use crate::edge::now;
@@ -86,11 +86,14 @@ impl Host {
     async fn deliver(&self, outgoing: &Outgoing) -> bool {
         let headers = worker::Headers::new();
         let mut set = outgoing.headers.iter().all(|(name, value)| headers.set(name, value).is_ok());
-        if let Some(secret) = outgoing.secret.as_ref().and_then(|name| self.env.secret(name).ok()) {
-            set &= headers.set("authorization", &format!("Bearer {secret}")).is_ok();
+        if let Some(name) = &outgoing.secret {
+            let secret = self.env.secret(name).map(|secret| format!("Bearer {secret}"));
+            set &= secret.is_ok_and(|bearer| headers.set("authorization", &bearer).is_ok());
         }
         let mut init = RequestInit::new();
-        init.with_method(Method::from(outgoing.method.clone())).with_headers(headers);
+        init.with_method(Method::from(outgoing.method.clone()))
+            .with_headers(headers)
+            .with_redirect(RequestRedirect::Manual);
         let Ok(request) = Request::new_with_init(&outgoing.url, &init) else { return false };
         set && Fetch::Request(request).send().await.is_ok_and(|response| response.status_code() < 500)
     }
@@ -209,6 +212,9 @@ impl Tables {
 
     fn attempted(&self, id: i64, attempts: u32, delivered: bool) -> worker::Result<()> {
         let id = SqlStorageValue::try_from_i64(id)?;
+        if !delivered && attempts >= ATTEMPTS {
+            worker::console_error!("a request of the outbox is given up after {attempts} attempts");
+        }
         if delivered || attempts >= ATTEMPTS {
             self.sql.exec("DELETE FROM outbox WHERE id = ?", vec![id])?;
             return Ok(());

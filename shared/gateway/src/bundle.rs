@@ -35,7 +35,15 @@ impl<P: Platform> Gateway<P> {
         Ok(live.config)
     }
 
+    /// Looks for a newer configuration; why there is none to run on goes to the operator's log.
     async fn refresh(&self, current: Option<Rc<Config>>) -> Result<Rc<Config>, NoConfig> {
+        self.load(current).await.inspect_err(|failure| match failure {
+            NoConfig::Absent => self.platform.log(&format!("configuration: {failure}")),
+            NoConfig::Unusable(reason) => self.platform.log(&format!("configuration: {reason}")),
+        })
+    }
+
+    async fn load(&self, current: Option<Rc<Config>>) -> Result<Rc<Config>, NoConfig> {
         let unusable = |reason: String| NoConfig::Unusable(reason);
         let id = self.platform.read(config::LIVE_KEY).await.map_err(|error| unusable(error.to_string()))?;
         let id = id.ok_or(NoConfig::Absent)?;

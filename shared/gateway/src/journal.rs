@@ -81,7 +81,9 @@ impl<P: Platform> Gateway<P> {
         let chains = self.memory.0.borrow_mut().journal.take();
         for (chain, entries) in chains {
             // An outcome that cannot be written is lost; its decision shows it as unknown.
-            let _ = self.append_all(&chain, &entries).await;
+            if let Err(failed) = self.append_all(&chain, &entries).await {
+                self.platform.log(&format!("{} entries of chain `{chain}` are lost: {failed}", entries.len()));
+            }
         }
     }
 

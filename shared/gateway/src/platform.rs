@@ -49,6 +49,9 @@ pub trait Platform: Clone + 'static {
     fn rows(&self, kind: &str, name: &str, after: u64, limit: u32)
     -> impl Future<Output = Result<Vec<String>, Failed>>;
 
+    /// Tells the operator what no caller is told; never a secret.
+    fn log(&self, text: &str);
+
     /// Runs `task` beside the answer and after it.
     fn defer(&self, task: impl Future<Output = ()> + 'static);
 }

@@ -7,7 +7,7 @@ use futures_util::future::join;
 use guard::Session as Negotiated;
 use http::{Method, Request, Response, StatusCode, request::Parts};
 use mcp::Body;
-use session::{Route, Ticket, Unknown, Upstream};
+use session::{Route, Ticket, Upstream};
 use upstream::Outbound;
 
 use crate::{
@@ -238,7 +238,7 @@ impl<P: Platform> Gateway<P> {
     async fn end_now(&self, ticket: &Ticket, upstream: Upstream) -> Result<(), Refusal> {
         self.memory.0.borrow_mut().sessions.pop(&ticket.name());
         let told = self.tell::<session::Session>(&ticket.name(), &session::Command::End(upstream)).await;
-        told.map(drop).map_err(|_| Refusal::Session(Unknown))
+        told.map(drop).map_err(|failed| Refusal::Internal(format!("session: {failed}")))
     }
 }
 

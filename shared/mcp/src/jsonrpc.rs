@@ -101,12 +101,6 @@ impl<'a> Body<'a> {
     }
 }
 
-/// The ids two messages share are equal as JSON values: `1` and `1` are, `1` and `"1"` are not.
-#[must_use]
-pub fn same_id(one: &RawValue, other: &RawValue) -> bool {
-    one.get() == other.get()
-}
-
 fn read(text: &str) -> Result<Message<'_>, Malformed> {
     let wire: Wire<'_> = serde_json::from_str(text).map_err(|error| classify(text, error))?;
     if wire.jsonrpc != "2.0" {
