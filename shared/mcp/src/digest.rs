@@ -15,7 +15,7 @@ pub fn sha256(bytes: &[u8]) -> Sha256Digest {
 /// SHA-256 over `value` with its keys sorted and without white space, so that two spellings of one value agree.
 #[must_use]
 pub fn canonical(value: &Value) -> Sha256Digest {
-    sha256(value.to_string().as_bytes())
+    sha256(crate::canonical::text(value).as_bytes())
 }
 
 /// Lower-case hexadecimal.

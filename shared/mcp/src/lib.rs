@@ -3,11 +3,14 @@
 //!
 //! Nothing here decides anything. Every other crate under `shared/` speaks in these words.
 
+pub mod canonical;
+pub mod definition;
 pub mod digest;
 pub mod header;
 pub mod json;
 pub mod jsonrpc;
 pub mod meta;
+pub mod page;
 pub mod revision;
 pub mod sse;
 pub mod time;

@@ -24,9 +24,34 @@ pub struct Params<'a> {
     /// The revision an `initialize` asks for.
     #[serde(borrow, rename = "protocolVersion")]
     pub protocol_version: Option<Cow<'a, str>>,
+    /// The prompt or resource a `completion/complete` is about.
+    #[serde(borrow, rename = "ref")]
+    pub reference: Option<Reference<'a>>,
+    /// Which program an `initialize` says it is.
+    #[serde(borrow, rename = "clientInfo")]
+    pub client_info: Option<ClientInfo<'a>>,
     /// The metadata, as it was spelled.
     #[serde(borrow, rename = "_meta")]
     pub meta: Option<Meta<'a>>,
+}
+
+/// What a `completion/complete` is about (MCP 2025-11-25 server/utilities/completion).
+#[derive(Debug, Deserialize)]
+pub struct Reference<'a> {
+    /// The prompt's name.
+    #[serde(borrow)]
+    pub name: Option<Cow<'a, str>>,
+    /// The resource's URI, or the template of URIs.
+    #[serde(borrow)]
+    pub uri: Option<Cow<'a, str>>,
+}
+
+/// Which program a client says it is.
+#[derive(Debug, Deserialize)]
+pub struct ClientInfo<'a> {
+    /// Its name.
+    #[serde(borrow)]
+    pub name: Option<Cow<'a, str>>,
 }
 
 impl<'a> Params<'a> {
@@ -60,9 +85,9 @@ impl<'a> Meta<'a> {
     /// The object with `entries` set, whatever they were before.
     fn with(&self, entries: &[(&str, &str)]) -> String {
         let kept = self.0.iter().filter(|(name, _)| entries.iter().all(|(key, _)| name != key));
-        let kept = kept.map(|(name, value)| format!("{}:{}", quoted(name), value.get()));
-        let set = entries.iter().map(|(key, value)| format!("{}:{}", quoted(key), quoted(value)));
-        format!("{{{}}}", kept.chain(set).collect::<Vec<_>>().join(","))
+        let kept = kept.map(|(name, value)| [&quoted(name), ":", value.get()].concat());
+        let set = entries.iter().map(|(key, value)| [quoted(key), quoted(value)].join(":"));
+        ["{", &kept.chain(set).collect::<Vec<_>>().join(","), "}"].concat()
     }
 }
 
@@ -102,7 +127,7 @@ fn inject_one(message: &Message<'_>, entries: &[(&str, &str)]) -> Result<String,
         None => {
             let from = offset(call.raw, params) + 1;
             let comma = if spans.is_empty() { "" } else { "," };
-            (from, from, format!("\"_meta\":{}{comma}", empty.with(entries)))
+            (from, from, ["\"_meta\":", &empty.with(entries), comma].concat())
         }
     };
     let (head, tail) = (call.raw.get(..from).unwrap_or_default(), call.raw.get(to..).unwrap_or_default());

@@ -34,6 +34,12 @@ impl Timestamp {
         self.0 / 1000
     }
 
+    /// The hour of its day in UTC, 0 to 23.
+    #[must_use]
+    pub const fn hour(self) -> u8 {
+        (self.as_secs() / 3600 % 24) as u8
+    }
+
     /// This point in time moved `millis` into the future.
     #[must_use]
     pub const fn plus_millis(self, millis: u64) -> Self {

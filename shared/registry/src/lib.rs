@@ -1,10 +1,17 @@
-//! What is it that is called? A configured server, if there is one for this caller.
+//! What is it that is called? A configured server, if there is one for this caller; what its tools were approved as; and
+//! which configuration says so.
+
+mod pins;
+pub mod release;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     rc::Rc,
     time::Duration,
 };
+
+pub use pins::{Admission, Pins, Standing, Twice};
+pub use release::Release;
 
 /// The configured servers by name.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +60,14 @@ impl Registry {
         let server = self.0.get(name).ok_or(NotFound)?;
         let open = server.tenants.as_ref().is_none_or(|tenants| tenants.contains(tenant));
         if open { Ok(Target(Rc::clone(server))) } else { Err(NotFound) }
+    }
+
+    /// The server `name`, for an operator: every tenant's.
+    ///
+    /// # Errors
+    /// [`NotFound`]
+    pub fn configured(&self, name: &str) -> Result<Target, NotFound> {
+        self.0.get(name).map(|server| Target(Rc::clone(server))).ok_or(NotFound)
     }
 
     /// What a token needs for the server `name`, for anyone to read: nothing where there is none, or where it is not for
