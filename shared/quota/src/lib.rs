@@ -1,7 +1,15 @@
-//! Have they calls left? Limits, the ledger that counts against one, and the [`Grant`] it takes to go on.
+//! Have they calls, tokens and money left? Limits, the ledgers and leases that keep them exactly, and the [`Grant`] it takes
+//! to go on; what calls cost, and who used how much.
 
-mod ledger;
-mod limit;
+pub mod answer;
+pub mod lease;
+mod price;
+pub mod tokens;
+pub mod usage;
 
-pub use ledger::{Command, Counts, Ledger, Reply};
-pub use limit::{By, Caller, Exceeded, Grant, Limit, grant};
+pub use lease::{
+    Amount, Ask, By, Caller, Caps, Command, Dimension, Draw, Errand, Exceeded, Grant, Ledger, Limit, Refused, Reply,
+    Settled, Spend, Toll, Verdict, Wallet,
+};
+pub use price::{Price, Prices};
+pub use usage::Usage;
