@@ -41,12 +41,17 @@ macro_rules! workerd_only {
 }
 
 mod audit;
+mod breaker;
 mod bundle;
 mod faults;
 mod guard;
 mod identity;
 mod malformed;
+mod operate;
 mod panic;
 mod path;
+mod pins;
+mod policy;
 mod quota;
 mod session;
+mod usage;

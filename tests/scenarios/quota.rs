@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use gateway::config::RawLimit;
-use quota::By;
 use serde_json::{Value, json};
 use turnpike_tests::{
     Stage,
@@ -99,8 +97,7 @@ async fn the_count_survives_a_restart(stage: Stage) {
 }
 
 async fn what_one_limit_refuses_no_other_counts(stage: Stage) {
-    let mut setup = limited(2);
-    setup.raw.limits.push(RawLimit { by: vec![By::Server], requests_per_minute: 5 });
+    let setup = limited(2).limit(&json!({ "by": ["server"], "requests_per_minute": 5 }));
     let gateway = stage.open(setup).await;
     let greedy = gateway.caller("no-json").open().await;
     assert_eq!(until_refused(&greedy).await, 1);
@@ -121,9 +118,10 @@ async fn the_wait_that_is_told_is_true(stage: Stage) {
     assert_eq!(until_refused(&client).await, 2);
     let refused = client.request("ping", json!({})).await;
     let wait = retry_after(&refused);
-    gateway.memory().advance(Duration::from_secs(wait - 1));
+    // The ledger counts by the second, and the wait is told in whole ones.
+    gateway.memory().advance(Duration::from_secs(wait - 2));
     client.request("ping", json!({})).await.refuses(429, -32000);
-    gateway.memory().advance(Duration::from_secs(1));
+    gateway.memory().advance(Duration::from_secs(2));
     assert_eq!(client.request("ping", json!({})).await.status, 200, "after the {wait} s it was told");
     client.request("ping", json!({})).await.refuses(429, -32000);
 }

@@ -63,6 +63,13 @@ impl Client {
         self
     }
 
+    /// Calls an MCP endpoint at `path` that is no gateway's.
+    #[must_use]
+    pub fn endpoint(mut self, path: &str) -> Self {
+        path.clone_into(&mut self.path);
+        self
+    }
+
     /// Bears `token`.
     #[must_use]
     pub fn token(mut self, token: impl Into<String>) -> Self {

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     client::Client,
@@ -55,6 +55,20 @@ impl Fixture {
     /// How many answers it is still writing.
     pub async fn open_responses(&self) -> u64 {
         self.state().await["open_responses"].as_u64().unwrap()
+    }
+
+    /// A client that calls it without a gateway.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        Client::at(self.authority()).endpoint("/mcp")
+    }
+
+    /// Its tools, as it defines them now.
+    pub async fn tools(&self) -> Vec<Value> {
+        let client = self.client().open().await;
+        let listed = client.request("tools/list", json!({})).await.reply()["result"]["tools"].clone();
+        client.delete().await;
+        listed.as_array().expect("it lists tools").clone()
     }
 
     async fn state(&self) -> Value {

@@ -9,7 +9,7 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::{Either, select};
-use gateway::platform::{Abort, Answer, Failed, Platform, Unanswered, Unread};
+use gateway::platform::{Abort, Answer, Arrived, Failed, Platform, Unanswered, Unread};
 use http::{Method, Request, Response, header};
 use http_body_util::Full;
 use hyper_util::{
@@ -64,7 +64,8 @@ impl Memory {
         let (body, arrived) = match length {
             Some(0..=SMALL_BYTES) => {
                 let bytes = Body::new(body).whole(usize::MAX).await.map_err(|error| error.to_string())?;
-                let arrived = bytes.len() as u64;
+                let again = bytes.clone();
+                let arrived = Arrived::new(bytes.len() as u64, move || again);
                 (Body::from(bytes), Some(arrived))
             }
             _ => (Body::new(body).until(cut.clone()), None),
@@ -142,6 +143,12 @@ impl Platform for Memory {
     async fn read(&self, key: &str) -> Result<Option<String>, Failed> {
         tokio::task::yield_now().await;
         Ok(self.stored.documents.borrow().get(key).cloned())
+    }
+
+    async fn write(&self, key: &str, text: &str) -> Result<(), Failed> {
+        tokio::task::yield_now().await;
+        self.stored.documents.borrow_mut().insert(key.to_owned(), text.to_owned());
+        Ok(())
     }
 
     async fn object(&self, kind: &str, name: &str, command: String) -> Result<String, Failed> {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use gateway::config::{self, AuditMode, Bundle, Raw, RawGateway, RawIssuer, RawLimit, RawServer};
-use serde_json::Value;
+use gateway::config::{self, Bundle, Raw, RawIssuer, RawPolicy, RawServer};
+use serde_json::{Value, json};
 
 use crate::issuer::{self, Issuer};
 
@@ -45,15 +45,10 @@ impl Setup {
     /// A gateway that trusts the test issuer and has no servers.
     #[must_use]
     pub fn new() -> Self {
-        let gateway = RawGateway {
-            url: String::new(),
-            anonymous: false,
-            allowed_origins: vec![ALLOWED_ORIGIN.to_owned()],
-            audit: AuditMode::Strict,
-            max_body_bytes: MAX_BODY_BYTES,
-        };
+        let gateway = json!({ "url": "", "allowed_origins": [ALLOWED_ORIGIN], "max_body_bytes": MAX_BODY_BYTES });
+        let raw = json!({ "gateway": gateway, "issuers": [trusted(Issuer::shared())] });
+        let raw: Raw = serde_json::from_value(raw).unwrap();
         let key = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
-        let raw = Raw { gateway, issuers: vec![trusted(Issuer::shared())], servers: Vec::new(), limits: Vec::new() };
         let secrets = BTreeMap::from([("TURNPIKE_KEY".to_owned(), key)]);
         Self { raw, secrets, isolates: 1, clock_stands: false, worker: Worker::Gateway, stored: Stored::Bundle }
     }
@@ -67,15 +62,8 @@ impl Setup {
     /// With a server at `instances` that `change` sees to.
     #[must_use]
     pub fn server_with(mut self, name: &str, instances: &[&str], change: impl FnOnce(&mut RawServer)) -> Self {
-        let mut server = RawServer {
-            name: name.to_owned(),
-            instances: instances.iter().map(|&url| url.to_owned()).collect(),
-            tenants: None,
-            scopes: Vec::new(),
-            timeout_ms: 20_000,
-            idle_ms: 600_000,
-            secret: None,
-        };
+        let server = json!({ "name": name, "instances": instances, "timeout_ms": 20_000, "idle_ms": 600_000 });
+        let mut server: RawServer = serde_json::from_value(server).unwrap();
         change(&mut server);
         self.raw.servers.push(server);
         self
@@ -83,8 +71,49 @@ impl Setup {
 
     /// With a limit for each agent.
     #[must_use]
-    pub fn limit_by_agent(mut self, requests_per_minute: u32) -> Self {
-        self.raw.limits.push(RawLimit { by: vec![quota::By::Agent], requests_per_minute });
+    pub fn limit_by_agent(self, requests_per_minute: u32) -> Self {
+        self.limit(&json!({ "by": ["agent"], "requests_per_minute": requests_per_minute }))
+    }
+
+    /// With a limit, as it stands in `gateway.toml`.
+    #[must_use]
+    pub fn limit(mut self, limit: &Value) -> Self {
+        self.raw.limits.push(serde_json::from_value(limit.clone()).unwrap());
+        self
+    }
+
+    /// With a price, as it stands in `gateway.toml`.
+    #[must_use]
+    pub fn price(mut self, price: &Value) -> Self {
+        self.raw.prices.push(serde_json::from_value(price.clone()).unwrap());
+        self
+    }
+
+    /// With live policies.
+    #[must_use]
+    pub fn policies(mut self, text: &str) -> Self {
+        self.raw.policies.push(policy("test.cedar", text));
+        self
+    }
+
+    /// With candidate policies.
+    #[must_use]
+    pub fn candidate(mut self, text: &str) -> Self {
+        self.raw.candidate.push(policy("test.cedar", text));
+        self
+    }
+
+    /// With approved tool definitions of `server`.
+    #[must_use]
+    pub fn pins(mut self, server: &str, definitions: &[Value]) -> Self {
+        self.raw.pins.insert(server.to_owned(), definitions.to_vec());
+        self
+    }
+
+    /// With `tenant` as the one whose tokens may operate.
+    #[must_use]
+    pub fn operators(mut self, tenant: &str) -> Self {
+        self.raw.gateway.operators = Some(tenant.to_owned());
         self
     }
 
@@ -148,6 +177,10 @@ impl Setup {
             Stored::Nonsense => documents(id, json.replace("gateway", "gate")),
         }
     }
+}
+
+fn policy(name: &str, text: &str) -> RawPolicy {
+    RawPolicy { name: name.to_owned(), text: text.to_owned() }
 }
 
 impl Default for Setup {

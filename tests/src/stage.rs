@@ -190,6 +190,8 @@ fn common() -> Setup {
     let faulty = Upstream::shared();
     FAULTS.iter().fold(setup, |setup, fault| {
         setup.server_with(fault, &[&faulty.url(fault)], |server| {
+            // Each scenario is to see the fault, however many saw it before.
+            (server.breaker.consecutive_failures, server.breaker.min_requests) = (1_000, 10_000);
             if faulty::is_silent(fault) {
                 server.timeout_ms = SILENCE_MAX_MS;
             }

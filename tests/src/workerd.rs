@@ -111,7 +111,10 @@ fn description(setup: &Setup, origin: &str, port: u16, state: Option<&Path>) -> 
         "main": MAIN,
         "bindings": setup.secrets,
         "kv": { "DOCUMENTS": setup.documents(origin) },
-        "durable_objects": { "SESSION": "Session", "LEDGER": "Ledger", "CHAIN": "Chain" },
+        "durable_objects": {
+            "SESSION": "Session", "LEDGER": "Ledger", "USAGE": "Usage",
+            "BREAKER": "Breaker", "RELEASE": "Release", "CHAIN": "Chain",
+        },
     });
     json!({ "persist": state, "workers": [worker] })
 }

@@ -8,12 +8,7 @@ use std::{
 use bytes::Bytes;
 use gateway::platform::Unread;
 use http_body::{Body as _, Frame, SizeHint};
-use worker::{
-    js_sys::Uint8Array,
-    wasm_bindgen::{JsCast as _, JsValue},
-    wasm_bindgen_futures::JsFuture,
-    web_sys,
-};
+use worker::{js_sys::Uint8Array, wasm_bindgen::JsValue, web_sys};
 
 use crate::wire;
 
@@ -49,8 +44,8 @@ impl Body {
             Self::Request(_, Some(length)) | Self::Native(_, Some(length)) if length > max_bytes as u64 => {
                 Err(Unread::TooLarge(max_bytes))
             }
-            Self::Request(request, Some(_)) => at_once(&request).await,
-            Self::Native(stream, Some(_)) => at_once(&stream).await,
+            Self::Request(request, Some(_)) => wire::all(&request).await.map_err(broken),
+            Self::Native(stream, Some(_)) => wire::all(&stream).await.map_err(broken),
             body => body.pieces(max_bytes).await,
         }
     }
@@ -132,11 +127,6 @@ impl http_body::Body for Body {
             _ => SizeHint::default(),
         }
     }
-}
-
-async fn at_once(source: &JsValue) -> Result<Bytes, Unread> {
-    let bytes = JsFuture::from(wire::whole(source)).await.map_err(broken)?;
-    Ok(Uint8Array::unchecked_from_js(bytes).to_vec().into())
 }
 
 fn broken(error: JsValue) -> Unread {

@@ -3,17 +3,16 @@
 use std::{rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use gateway::platform::{Abort, Answer, Failed, Platform, Unanswered, Unread};
+use gateway::platform::{Abort, Answer, Arrived, Failed, Platform, Unanswered, Unread};
 use http::Request;
 use mcp::Timestamp;
 use worker::{
-    Context, Delay, Env, Method, RequestInit,
-    js_sys::{Array, Uint8Array},
+    Context, Delay, Env,
+    js_sys::{Array, Date},
     wasm_bindgen::{JsCast as _, JsValue},
-    wasm_bindgen_futures::JsFuture,
 };
 
-use crate::{body::Body, wire};
+use crate::{body::Body, random, wire};
 
 /// One request's place in the runtime.
 #[derive(Clone)]
@@ -24,15 +23,10 @@ impl Edge {
         Self(Rc::new((env, context)))
     }
 
-    async fn ask(&self, kind: &str, name: &str, request: worker::Request) -> worker::Result<String> {
-        let namespace = self.0.0.durable_object(&kind.to_ascii_uppercase())?;
-        let stub = namespace.id_from_name(name)?.get_stub()?;
-        let mut response = stub.fetch_with_request(request).await?;
-        let text = response.text().await?;
-        match response.status_code() {
-            200 => Ok(text),
-            status => Err(worker::Error::RustError(format!("{kind} answered {status}: {text}"))),
-        }
+    async fn ask(&self, kind: &str, name: &str, url: &str, command: Option<&str>) -> Result<String, Failed> {
+        let binding = kind.to_ascii_uppercase();
+        let asked = wire::object(self.0.0.as_ref(), (&binding, name), url, command).await;
+        asked.map_err(|error| failed(worker::Error::from(error)))
     }
 }
 
@@ -44,12 +38,7 @@ impl Platform for Edge {
     }
 
     fn random(&self) -> [u8; 32] {
-        let mut bytes = [0; 32];
-        // `crypto.getRandomValues` does not fail for 32 bytes; were it to, zeros must not pass for random.
-        match getrandom::getrandom(&mut bytes) {
-            Ok(()) => bytes,
-            Err(_) => std::process::abort(),
-        }
+        random::bytes()
     }
 
     fn secret(&self, name: &str) -> Option<String> {
@@ -62,12 +51,17 @@ impl Platform for Edge {
 
     async fn send(&self, request: Request<Bytes>, deadline: Duration) -> Result<Answer<Body>, Unanswered> {
         let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
-        let sent = JsFuture::from(wire::fetch(&request, deadline_ms)).await;
-        let sent: wire::Sent = sent.map_err(|error| unanswered(error, deadline))?.unchecked_into();
-        let response = wire::answer(&sent).map_err(|error| Unanswered::Broken(error.to_string()))?;
+        let sent = wire::fetch(&request, deadline_ms).await.map_err(|error| unanswered(error, deadline))?;
+        let response = wire::answered(&sent).map_err(|error| Unanswered::Broken(error.to_string()))?;
         let arrived = match response.body() {
-            Body::Arrived(bytes) => Some(u64::from(bytes.length())),
-            Body::Bytes(bytes) => Some(bytes.len() as u64),
+            Body::Arrived(bytes) => {
+                let bytes = bytes.clone();
+                Some(Arrived::new(bytes.length().into(), move || bytes.to_vec().into()))
+            }
+            Body::Bytes(bytes) => {
+                let bytes = bytes.clone();
+                Some(Arrived::new(bytes.len() as u64, move || bytes))
+            }
             _ => None,
         };
         Ok(Answer { response, arrived, abort: Abort::new(move || sent.abort()) })
@@ -96,17 +90,18 @@ impl Platform for Edge {
         documents.get(key).cache_ttl(KV_CACHE_SECS).text().await.map_err(failed)
     }
 
+    async fn write(&self, key: &str, text: &str) -> Result<(), Failed> {
+        let documents = self.0.0.kv("DOCUMENTS").map_err(failed)?;
+        documents.put(key, text).map_err(failed)?.execute().await.map_err(failed)
+    }
+
     async fn object(&self, kind: &str, name: &str, command: String) -> Result<String, Failed> {
-        let mut init = RequestInit::new();
-        init.with_method(Method::Post).with_body(Some(Uint8Array::from(command.as_bytes()).into()));
-        let request = worker::Request::new_with_init("https://machine/", &init).map_err(failed)?;
-        self.ask(kind, name, request).await.map_err(failed)
+        self.ask(kind, name, "https://machine/", Some(&command)).await
     }
 
     async fn rows(&self, kind: &str, name: &str, after: u64, limit: u32) -> Result<Vec<String>, Failed> {
         let url = format!("https://machine/?after={after}&limit={limit}");
-        let request = worker::Request::new(&url, Method::Get).map_err(failed)?;
-        let rows = self.ask(kind, name, request).await.map_err(failed)?;
+        let rows = self.ask(kind, name, &url, None).await?;
         serde_json::from_str(&rows).map_err(failed)
     }
 
@@ -121,7 +116,7 @@ impl Platform for Edge {
 
 /// The runtime's clock; it stands still between two awaits.
 pub(crate) fn now() -> Timestamp {
-    Timestamp::from_millis(worker::Date::now().as_millis())
+    Timestamp::from_millis(Date::now() as u64)
 }
 
 fn unanswered(error: JsValue, deadline: Duration) -> Unanswered {

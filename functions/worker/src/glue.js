@@ -3,6 +3,8 @@
 
 const LATE = "the deadline passed";
 const SMALL_BYTES = 65536;
+const REMEMBERED = 256;
+const memory = new Map();
 
 /** A request's method, URL, and the headers the gateway looks at. */
 export function head({ method, url, headers }) {
@@ -13,14 +15,22 @@ export function head({ method, url, headers }) {
     return value;
   };
   for (const name of ["host", "origin", "accept", "authorization", "mcp-protocol-version", "mcp-session-id"]) read(name);
-  for (const name of method === "POST" ? ["content-type", "content-length"] : ["last-event-id"]) read(name);
+  for (const name of method === "POST" || method === "PUT" ? ["content-type", "content-length"] : ["last-event-id"]) read(name);
   if (read("traceparent") !== null) read("tracestate");
   return text;
 }
 
-/** The answer to a caller. */
-export function respond(status, headers, body) {
-  return new Response(body, { status, headers: fields(headers) });
+/** Answers a caller. */
+export function respond(answer, status, headers, body) {
+  answer(new Response(body, { status, headers: remembered(headers) }));
+}
+
+/** Tells, by its number, how what was begun for WebAssembly has ended. */
+function follow(promise, id, settle) {
+  promise.then(
+    (value) => settle(id, true, value),
+    (error) => settle(id, false, error),
+  );
 }
 
 /**
@@ -28,9 +38,13 @@ export function respond(status, headers, body) {
  * small, else the stream, which `controller` cuts off. Fails with `is_late` when that takes too long; what is still under
  * way then ends with the request it was made for.
  */
-export async function send(request, body, deadline_ms) {
+export function send(request, body, deadline_ms, id, settle) {
+  follow(exchange(request, body, deadline_ms), id, settle);
+}
+
+async function exchange(request, body, deadline_ms) {
   const [method, url] = request.split("\n", 2);
-  const headers = fields(request.slice(method.length + url.length + 2));
+  const headers = traced(request.slice(method.length + url.length + 2));
   let timer;
   const late = new Promise((_, reject) => (timer = setTimeout(() => reject(LATE), deadline_ms)));
   try {
@@ -57,13 +71,29 @@ export function is_late(error) {
 }
 
 /** All bytes of a request or a stream, which the caller knows to be few. */
-export async function whole(source) {
-  return new Uint8Array(await (source instanceof Request ? source : new Response(source)).arrayBuffer());
+export function whole(source, id, settle) {
+  const bytes = (source instanceof Request ? source : new Response(source)).bytes();
+  follow(bytes, id, settle);
+}
+
+/** What a machine, `BINDING\nname`, answers: to a command, or else to the question that `url` holds. */
+export function ask(env, machine, url, command, id, settle) {
+  follow(asked(env, machine, url, command), id, settle);
+}
+
+async function asked(env, machine, url, command) {
+  const end = machine.indexOf("\n");
+  const namespace = env[machine.slice(0, end)];
+  const stub = namespace.get(namespace.idFromName(machine.slice(end + 1)));
+  const answer = await stub.fetch(url, command && { method: "POST", body: command });
+  const text = await answer.text();
+  if (answer.status !== 200) throw new Error(`${machine.slice(0, end)} answered ${answer.status}: ${text}`);
+  return text;
 }
 
 function answered({ status, headers }, length, sent) {
   const names = ["content-type"];
-  if (!("mcp-session-id" in sent)) names.push("mcp-session-id");
+  if (!sent.has("mcp-session-id")) names.push("mcp-session-id");
   if (status !== 200) names.push("allow", "retry-after");
   let text = `${status}`;
   for (const name of names) {
@@ -73,12 +103,32 @@ function answered({ status, headers }, length, sent) {
   return length === null ? text : `${text}\ncontent-length: ${length}`;
 }
 
+/** The headers of a request; within a session they are the same each time but for the trace, which comes last. */
+function traced(text) {
+  const end = text.indexOf("\ntraceparent: ");
+  if (end < 0 || text.includes("\n", end + 1)) return fields(text);
+  const headers = remembered(text.slice(0, end));
+  // `fetch` copies them before the next request comes here.
+  headers.set("traceparent", text.slice(end + 14));
+  return headers;
+}
+
+/** The headers of a text that comes again and again; making them costs more than looking them up (measured). */
+function remembered(text) {
+  const known = memory.get(text);
+  if (known !== undefined) return known;
+  if (memory.size >= REMEMBERED) memory.clear();
+  const headers = fields(text);
+  memory.set(text, headers);
+  return headers;
+}
+
 function fields(text) {
-  const headers = {};
+  const headers = new Headers();
   if (text === "") return headers;
   for (const line of text.split("\n")) {
     const colon = line.indexOf(": ");
-    headers[line.slice(0, colon)] = line.slice(colon + 2);
+    headers.append(line.slice(0, colon), line.slice(colon + 2));
   }
   return headers;
 }

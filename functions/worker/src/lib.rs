@@ -1,12 +1,20 @@
 //! Turnpike on Cloudflare Workers: the gateway behind `fetch`, its machines in Durable Objects, its documents in KV.
 
 mod body;
+mod crossing;
 mod edge;
 mod object;
+mod random;
+mod task;
 mod wire;
 
 use gateway::{Gateway, Memory};
-use worker::{Context, Env, event, web_sys};
+use worker::{
+    Context, Env, console_error,
+    js_sys::Function,
+    wasm_bindgen::{self, prelude::wasm_bindgen},
+    web_sys, worker_sys,
+};
 
 use crate::edge::Edge;
 
@@ -14,13 +22,24 @@ thread_local! {
     static MEMORY: Memory = Memory::default();
 }
 
-#[event(fetch)]
-async fn fetch(request: web_sys::Request, env: Env, context: Context) -> worker::Result<web_sys::Response> {
+/// Answers `request` by calling `answer` with the response, or with `null` where none can be made.
+#[wasm_bindgen]
+pub fn serve(request: web_sys::Request, env: Env, context: worker_sys::Context, answer: Function) {
     #[cfg(feature = "faults")]
     faults::strike(&request);
-    let request = wire::request(request)?;
-    let gateway = Gateway::new(Edge::new(env, context), MEMORY.with(Memory::clone));
-    wire::response(gateway.serve(request).await)
+    let edge = Edge::new(env, Context::new(context));
+    task::start(async move {
+        let answered = async {
+            let request = wire::request(request)?;
+            let gateway = Gateway::new(edge, MEMORY.with(Memory::clone));
+            wire::answer(&answer, gateway.serve(request).await)
+        };
+        if let Err(error) = answered.await {
+            console_error!("{error}");
+            // The runtime does not refuse to be called with nothing.
+            let _ = answer.call1(&wasm_bindgen::JsValue::NULL, &wasm_bindgen::JsValue::NULL);
+        }
+    });
 }
 
 #[cfg(feature = "faults")]

@@ -43,6 +43,9 @@ macro_rules! host {
 
 host!(Session, session::Session);
 host!(Ledger, quota::Ledger);
+host!(Usage, quota::Usage);
+host!(Breaker, upstream::Breaker);
+host!(Release, registry::Release);
 host!(Chain, audit::Chain);
 
 struct Host {

@@ -3,23 +3,22 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use worker::{
-    js_sys::{Promise, Uint8Array},
-    wasm_bindgen::{self, JsValue, prelude::wasm_bindgen},
+    js_sys::{Function, Uint8Array},
+    wasm_bindgen::{self, JsCast as _, JsValue, prelude::wasm_bindgen},
     web_sys,
 };
 
-use crate::body::Body;
+use crate::{body::Body, crossing::Crossing};
 
 #[wasm_bindgen(module = "/src/glue.js")]
 extern "C" {
     fn head(request: &web_sys::Request) -> String;
     #[wasm_bindgen(catch)]
-    fn respond(status: u16, headers: &str, body: &JsValue) -> Result<web_sys::Response, JsValue>;
-    /// Resolves to [`Sent`].
-    fn send(request: &str, body: Option<Uint8Array>, deadline_ms: u32) -> Promise;
+    fn respond(answer: &Function, status: u16, headers: &str, body: &JsValue) -> Result<(), JsValue>;
+    fn send(request: &str, body: Option<Uint8Array>, deadline_ms: u32, id: u32, settle: &JsValue);
     pub(crate) fn is_late(error: &JsValue) -> bool;
-    /// Resolves to a `Uint8Array`.
-    pub(crate) fn whole(source: &JsValue) -> Promise;
+    fn whole(source: &JsValue, id: u32, settle: &JsValue);
+    fn ask(env: &JsValue, machine: &str, url: &str, command: Option<Uint8Array>, id: u32, settle: &JsValue);
 
     /// An upstream's answer and what cuts it off.
     pub(crate) type Sent;
@@ -43,7 +42,7 @@ pub(crate) fn request(request: web_sys::Request) -> worker::Result<Request<Body>
     let mut headers = HeaderMap::with_capacity(HEADERS);
     read_headers(lines, &mut headers)?;
     let body = match method {
-        Method::POST => Body::Request(request, declared_length(&headers)),
+        Method::POST | Method::PUT => Body::Request(request, declared_length(&headers)),
         _ => Body::Bytes(Bytes::new()),
     };
     let mut request = Request::new(body);
@@ -53,8 +52,8 @@ pub(crate) fn request(request: web_sys::Request) -> worker::Result<Request<Body>
     Ok(request)
 }
 
-/// The answer to a caller.
-pub(crate) fn response(response: Response<Body>) -> worker::Result<web_sys::Response> {
+/// Answers a caller.
+pub(crate) fn answer(answer: &Function, response: Response<Body>) -> worker::Result<()> {
     let (head, body) = response.into_parts();
     let without_body = matches!(head.status.as_u16(), 204 | 205 | 304);
     let body = match body.into_native() {
@@ -63,14 +62,35 @@ pub(crate) fn response(response: Response<Body>) -> worker::Result<web_sys::Resp
         Err(Body::Bytes(bytes)) if !without_body => Uint8Array::from(&*bytes).into(),
         Err(_) => JsValue::NULL,
     };
-    Ok(respond(head.status.as_u16(), &written(&head.headers), &body)?)
+    Ok(respond(answer, head.status.as_u16(), &written(&head.headers), &body)?)
 }
 
 /// Sends a request to an upstream; redirects come back as answers.
-pub(crate) fn fetch(request: &Request<Bytes>, deadline_ms: u32) -> Promise {
+pub(crate) async fn fetch(request: &Request<Bytes>, deadline_ms: u32) -> Result<Sent, JsValue> {
     let body = (!request.body().is_empty()).then(|| Uint8Array::from(&**request.body()));
-    let text = format!("{}\n{}\n{}", request.method(), request.uri(), written(request.headers()));
-    send(&text, body, deadline_ms)
+    let text =
+        [request.method().as_str(), "\n", &request.uri().to_string(), "\n", &written(request.headers())].concat();
+    let sent = Crossing::new(|id, settle| send(&text, body, deadline_ms, id, settle)).await?;
+    Ok(sent.unchecked_into())
+}
+
+/// All bytes of a request or a stream, which the caller knows to be few.
+pub(crate) async fn all(source: &JsValue) -> Result<Bytes, JsValue> {
+    let bytes = Crossing::new(|id, settle| whole(source, id, settle)).await?;
+    Ok(Uint8Array::unchecked_from_js(bytes).to_vec().into())
+}
+
+/// What the Durable Object `name` of the binding `kind` answers: to a command, or else to a question that `url` holds.
+pub(crate) async fn object(
+    env: &JsValue,
+    (kind, name): (&str, &str),
+    url: &str,
+    command: Option<&str>,
+) -> Result<String, JsValue> {
+    let machine = format!("{kind}\n{name}");
+    let command = command.map(|command| Uint8Array::from(command.as_bytes()));
+    let answer = Crossing::new(|id, settle| ask(env, &machine, url, command, id, settle)).await?;
+    Ok(answer.as_string().unwrap_or_default())
 }
 
 impl Sent {
@@ -83,18 +103,15 @@ impl Sent {
 }
 
 /// An upstream's answer.
-pub(crate) fn answer(sent: &Sent) -> worker::Result<Response<Body>> {
+pub(crate) fn answered(sent: &Sent) -> worker::Result<Response<Body>> {
     let text = Sent::head(sent);
     let mut lines = text.split('\n');
     let status = StatusCode::from_bytes(lines.next().unwrap_or_default().as_bytes()).map_err(unusable)?;
     let mut headers = HeaderMap::with_capacity(HEADERS);
     read_headers(lines, &mut headers)?;
     let length = declared_length(&headers);
-    let body = match (sent.arrived(), sent.stream()) {
-        (Some(bytes), _) => Body::Arrived(bytes),
-        (None, Some(stream)) => Body::Native(stream, length),
-        (None, None) => Body::Bytes(Bytes::new()),
-    };
+    let stream = || sent.stream().map(|stream| Body::Native(stream, length));
+    let body = sent.arrived().map(Body::Arrived).or_else(stream).unwrap_or_else(|| Body::Bytes(Bytes::new()));
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;

@@ -1,4 +1,7 @@
 //! What is recorded of a request? One decision, and one outcome once it ended. Never arguments, tokens or session ids.
+//! And of a server whose tools are not what was approved: a finding.
+
+use std::rc::Rc;
 
 use mcp::{Timestamp, json::clip};
 use serde::{Deserialize, Serialize};
@@ -12,6 +15,8 @@ pub enum Entry {
     Decision(Box<Decision>),
     /// How it ended.
     Outcome(Outcome),
+    /// What a server offers that was not approved.
+    Finding(Finding),
 }
 
 impl Entry {
@@ -31,7 +36,7 @@ pub struct Decision {
     pub at: Timestamp,
     /// Who called, if that was found out.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub who: Option<Who>,
+    pub who: Option<Rc<Who>>,
     /// What it named as server.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub server: Option<String>,
@@ -50,6 +55,12 @@ pub struct Decision {
     pub verdict: Verdict,
     /// Why, for an operator.
     pub reason: String,
+    /// The policies that decided, by their ids.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub policies: Vec<Rc<str>>,
+    /// What the candidate policies would have decided, where that is something else.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub shadow: Option<Shadow>,
     /// The HTTP status a caller was refused with.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub status: Option<u16>,
@@ -70,6 +81,66 @@ pub struct Who {
     pub user: String,
     /// Who vouches for them.
     pub issuer: String,
+    /// What the issuer calls the user.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub roles: Vec<String>,
+    /// What the token was granted.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub scopes: Vec<String>,
+}
+
+/// What candidate policies would have decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shadow {
+    /// Allowed or denied.
+    pub verdict: Verdict,
+    /// The candidate policies that would have decided, by their ids.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub policies: Vec<Rc<str>>,
+}
+
+/// A tool that is not as it was approved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// When it was seen.
+    pub at: Timestamp,
+    /// The server.
+    pub server: String,
+    /// The instance that offers it.
+    pub instance: String,
+    /// The tool, clipped.
+    pub tool: String,
+    /// In what it differs.
+    pub found: Found,
+    /// The canonical digest of its definition, hexadecimal.
+    pub digest: String,
+    /// The digest that was approved, if one was.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub pinned: Option<String>,
+    /// What became of it.
+    pub treatment: Treatment,
+    /// The configuration that approves, by its SHA-256.
+    pub bundle: String,
+}
+
+/// In what a tool differs from what was approved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Found {
+    /// Nobody approved a tool of this name.
+    New,
+    /// Its definition is another one.
+    Changed,
+}
+
+/// What becomes of a tool that was not approved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Treatment {
+    /// Callers see and call it all the same.
+    Admitted,
+    /// For callers it does not exist.
+    Quarantined,
 }
 
 /// A message that asks for something.
@@ -132,4 +203,17 @@ pub struct Outcome {
     pub bytes_in: u64,
     /// Size of the answer's body, as far as it came.
     pub bytes_out: u64,
+    /// Tokens of the arguments.
+    #[serde(skip_serializing_if = "is_default", default)]
+    pub tokens_in: u64,
+    /// Tokens of the answer's content.
+    #[serde(skip_serializing_if = "is_default", default)]
+    pub tokens_out: u64,
+    /// What it cost, in millionths of the currency.
+    #[serde(skip_serializing_if = "is_default", default)]
+    pub money_micros: u64,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

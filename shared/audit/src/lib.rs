@@ -5,5 +5,5 @@ mod entry;
 mod verify;
 
 pub use chain::{Chain, Command, Head, Reply, Row};
-pub use entry::{Called, Decision, Entry, Outcome, Verdict, Who};
+pub use entry::{Called, Decision, Entry, Finding, Found, Outcome, Shadow, Treatment, Verdict, Who};
 pub use verify::{Broken, verify};

@@ -54,6 +54,9 @@ mod tests {
             duration_ms,
             bytes_in: 1,
             bytes_out: 2,
+            tokens_in: 0,
+            tokens_out: 0,
+            money_micros: 0,
         })
     }
 

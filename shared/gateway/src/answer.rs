@@ -5,10 +5,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use mcp::header as mcp_header;
+use quota::answer::{Format, Measured};
 
 use crate::{
     draft::Draft,
-    platform::{Answer, Platform},
+    instances::Reached,
+    platform::{Answer, Arrived, Platform},
     refusal::Refusal,
     serve::Gateway,
 };
@@ -16,18 +18,21 @@ use crate::{
 /// An answer that may be handed on.
 pub(crate) enum Screened<B> {
     /// Its body stays as the platform has it.
-    Native(Answer<B>),
+    Native(Reached<B>),
     /// It had to be read, or has no body.
     Read(StatusCode, HeaderMap, Bytes),
 }
 
 impl<P: Platform> Gateway<P> {
     /// Looks at an answer's head, and at its body only where the head leaves a doubt.
-    pub(crate) async fn screen(&self, answer: Answer<P::Body>) -> Result<Screened<P::Body>, Refusal> {
+    pub(crate) async fn screen(&self, reached: Reached<P::Body>) -> Result<Screened<P::Body>, Refusal> {
+        let Reached { answer, seat } = reached;
         let status = answer.response.status();
         match status {
             StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Ok(Screened::Read(status, HeaderMap::new(), Bytes::new())),
-            _ if status.is_success() && is_mcp(answer.response.headers()) => Ok(Screened::Native(answer)),
+            _ if status.is_success() && is_mcp(answer.response.headers()) => {
+                Ok(Screened::Native(Reached { answer, seat }))
+            }
             _ if status.is_success() => Err(Refusal::Garbage(format!("{status} without an MCP content type"))),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
                 Err(Refusal::Garbage(format!("it refused the gateway's own credential with {status}")))
@@ -50,23 +55,23 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// Hands an answer on. One that is still on its way is measured by a second reader beside the caller.
-    pub(crate) fn metered(&self, draft: &Draft, answer: Answer<P::Body>, silence: Duration) -> Response<P::Body> {
+    pub(crate) fn metered(&self, draft: &Draft, reached: Reached<P::Body>, silence: Duration) -> Response<P::Body> {
+        let Reached { answer, seat } = reached;
         let (head, body) = answer.response.into_parts();
-        if let Some(size) = answer.arrived {
-            let ending = draft.ending();
-            self.gather(ending.chain.clone(), ending.entry(self.platform.now(), head.status, "complete", size));
+        let format = format(&head.headers);
+        if let Some(arrived) = answer.arrived {
+            self.ended_whole(draft.ending(), head.status, (format, arrived));
             return response(head.status, &head.headers, body);
         }
         let (body, tap) = self.platform.split(body);
-        self.measure(draft.ending(), (head.status, tap), answer.abort, silence);
+        self.measure(draft.ending(), (head.status, format, tap), (answer.abort, seat), silence);
         response(head.status, &head.headers, body)
     }
 
     /// Hands a stream on that has no end of its own.
     pub(crate) fn streaming(&self, draft: &Draft, answer: Answer<P::Body>) -> Response<P::Body> {
         let (head, body) = answer.response.into_parts();
-        let ending = draft.ending();
-        self.gather(ending.chain.clone(), ending.entry(self.platform.now(), head.status, "streaming", 0));
+        self.ended(draft.ending(), (head.status, "streaming"), 0, &Measured::default());
         response(head.status, &head.headers, body)
     }
 
@@ -78,10 +83,10 @@ impl<P: Platform> Gateway<P> {
         headers: &HeaderMap,
         body: Bytes,
     ) -> Response<P::Body> {
-        let ending = draft.ending();
-        let entry = ending.clone().entry(self.platform.now(), status, "complete", body.len() as u64);
-        self.gather(ending.chain, entry);
         let length = HeaderValue::from(body.len());
+        let again = body.clone();
+        let arrived = Arrived::new(body.len() as u64, move || again);
+        self.ended_whole(draft.ending(), status, (format(headers), arrived));
         let mut response = response(status, headers, P::Body::from(body));
         if status != StatusCode::NO_CONTENT {
             response.headers_mut().insert(header::CONTENT_LENGTH, length);
@@ -107,12 +112,16 @@ pub(crate) fn response<B>(status: StatusCode, upstream: &HeaderMap, body: B) -> 
     response
 }
 
+fn format(headers: &HeaderMap) -> Format {
+    if is_type(headers, mcp_header::TEXT_EVENT_STREAM) { Format::EventStream } else { Format::Json }
+}
+
 pub(crate) fn is_type(headers: &HeaderMap, media_type: &str) -> bool {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().is_some_and(|essence| essence.trim().eq_ignore_ascii_case(media_type))
 }
 
-fn is_mcp(headers: &HeaderMap) -> bool {
+pub(crate) fn is_mcp(headers: &HeaderMap) -> bool {
     is_type(headers, mcp_header::APPLICATION_JSON) || is_type(headers, mcp_header::TEXT_EVENT_STREAM)
 }
 

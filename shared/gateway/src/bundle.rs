@@ -2,10 +2,15 @@
 
 use std::rc::Rc;
 
+use registry::{
+    Release,
+    release::{self, Command, Live, Reply},
+};
+
 use crate::{
     config::{self, Bundle, Config},
-    memory::Live,
-    platform::Platform,
+    memory,
+    platform::{Failed, Platform},
     serve::Gateway,
 };
 
@@ -36,7 +41,7 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// Looks for a newer configuration; why there is none to run on goes to the operator's log.
-    async fn refresh(&self, current: Option<Rc<Config>>) -> Result<Rc<Config>, NoConfig> {
+    pub(crate) async fn refresh(&self, current: Option<Rc<Config>>) -> Result<Rc<Config>, NoConfig> {
         self.load(current).await.inspect_err(|failure| match failure {
             NoConfig::Absent => self.platform.log(&format!("configuration: {failure}")),
             NoConfig::Unusable(reason) => self.platform.log(&format!("configuration: {reason}")),
@@ -45,8 +50,8 @@ impl<P: Platform> Gateway<P> {
 
     async fn load(&self, current: Option<Rc<Config>>) -> Result<Rc<Config>, NoConfig> {
         let unusable = |reason: String| NoConfig::Unusable(reason);
-        let id = self.platform.read(config::LIVE_KEY).await.map_err(|error| unusable(error.to_string()))?;
-        let id = id.ok_or(NoConfig::Absent)?;
+        let id = self.in_force().await.map_err(|error| unusable(error.to_string()))?;
+        let id = id.ok_or(NoConfig::Absent)?.id;
         if let Some(current) = current.filter(|config| config.bundle == id) {
             return Ok(current);
         }
@@ -60,15 +65,29 @@ impl<P: Platform> Gateway<P> {
         Ok(config)
     }
 
+    /// Which bundle is in force: the one that was put there last, through the gateway or in the store.
+    pub(crate) async fn in_force(&self) -> Result<Option<Live>, Failed> {
+        let pointer = self.platform.read(config::LIVE_KEY).await?;
+        let released = match self.tell::<Release>(RELEASE, &Command::Read).await? {
+            Reply::Live(released) => released,
+            Reply::Conflict { .. } | Reply::Refused(_) => None,
+        };
+        Ok(release::in_force(pointer.as_deref(), released, self.platform.now()))
+    }
+
     fn set_live(&self, config: Rc<Config>) {
         let mut memory = self.memory.0.borrow_mut();
         // Tokens and keys count only under the configuration they were verified by.
         if memory.live.as_ref().is_none_or(|live| live.config.bundle != config.bundle) {
             memory.verified.clear();
             memory.keys.clear();
+            memory.offers.clear();
+            memory.expected.clear();
         }
-        memory.live = Some(Live { config, checked: self.platform.now() });
+        memory.live = Some(memory::Live { config, checked: self.platform.now() });
     }
 }
 
 const CHECK_MS: u64 = 20_000;
+/// The one release of a deployment.
+pub(crate) const RELEASE: &str = "live";

@@ -4,11 +4,20 @@
 //! and a [`Bundle`] is the file in the form that is stored and addressed by its SHA-256.
 
 mod bundle;
+mod decimal;
+mod files;
+mod policies;
 mod raw;
+mod servers;
+mod spend;
 mod validate;
 
 pub use bundle::{Bundle, LIVE_KEY, key};
-pub use raw::{AuditMode, Raw, RawGateway, RawIssuer, RawLimit, RawServer};
+pub use decimal::Decimal;
+pub use files::Folder;
+pub use policy::Source as RawPolicy;
+pub use raw::{AuditMode, Raw, RawBreaker, RawGateway, RawIssuer, RawLimit, RawPrice, RawServer};
+pub use registry::Admission;
 pub use validate::{Config, ConfiguredIssuer, KeySource, Problem};
 
 #[cfg(test)]

@@ -1,15 +1,23 @@
 //! What will be recorded of this request? The decision, filled in stage by stage, and its outcome.
 
-use audit::{Called, Decision, Entry, Outcome, Verdict, Who};
+use std::rc::Rc;
+
+use audit::{Decision, Entry, Outcome, Shadow, Verdict, Who};
 use http::{Method, StatusCode};
-use identity::Principal;
 use mcp::{Timestamp, json::clip};
 use policy::Permit;
+use quota::Amount;
 use serde_json::value::RawValue;
 use session::Ticket;
 use telemetry::TraceContext;
 
-use crate::refusal::Refusal;
+use crate::{
+    accounts::{Account, Spent},
+    pipeline::Passing,
+    quotas::Tolls,
+    refusal::Refusal,
+    said::Asked,
+};
 
 /// A record in the making.
 #[derive(Debug)]
@@ -19,6 +27,7 @@ pub(crate) struct Draft {
     pub(crate) answers: Option<Box<RawValue>>,
     is_decided: bool,
     bytes_in: u64,
+    account: Option<Rc<Account>>,
     decision: Decision,
 }
 
@@ -31,6 +40,8 @@ pub(crate) struct Ending {
     bytes_in: u64,
     session: Option<String>,
     instance: Option<String>,
+    /// Whom it is charged to; `None` if that never was found out.
+    pub(crate) account: Option<Rc<Account>>,
 }
 
 impl Draft {
@@ -46,11 +57,13 @@ impl Draft {
             session: None,
             verdict: Verdict::Allowed,
             reason: String::new(),
+            policies: Vec::new(),
+            shadow: None,
             status: None,
             trace: trace.trace_id(),
             bundle: bundle.to_owned(),
         };
-        Self { trace, answers: None, is_decided: false, bytes_in: 0, decision }
+        Self { trace, answers: None, is_decided: false, bytes_in: 0, account: None, decision }
     }
 
     /// A parent of the trace was found.
@@ -60,22 +73,24 @@ impl Draft {
         self.trace = trace;
     }
 
-    pub(crate) fn called_by(&mut self, principal: &Principal) {
-        self.decision.who = Some(Who {
-            tenant: principal.tenant.clone(),
-            agent: principal.agent.clone(),
-            user: principal.user.clone(),
-            issuer: principal.issuer.clone(),
-        });
+    pub(crate) fn called_by(&mut self, who: &Rc<Who>) {
+        self.decision.who = Some(Rc::clone(who));
     }
 
-    pub(crate) fn carries(&mut self, bytes_in: usize, calls: Vec<Called>) {
+    /// Gives what the request is known to need.
+    pub(crate) fn carries(&mut self, bytes_in: usize, passing: &Passing<'_>, tolls: &Rc<Tolls>) -> Amount {
         self.bytes_in = bytes_in as u64;
-        self.decision.calls = calls;
+        self.decision.calls = passing.said.asked.iter().map(Asked::called).collect();
+        let account = Account::new(passing, tolls);
+        let need = account.need();
+        self.account = Some(Rc::new(account));
+        need
     }
 
     pub(crate) fn permitted(&mut self, permit: &Permit) {
         permit.reason.clone_into(&mut self.decision.reason);
+        self.decision.policies.clone_from(&permit.policies);
+        self.decision.shadow = permit.shadow.as_deref().map(shadow);
     }
 
     pub(crate) fn routed(&mut self, ticket: &Ticket, instance: &str) {
@@ -86,6 +101,11 @@ impl Draft {
     /// Whose chain it belongs to; callers that are not known share one.
     pub(crate) fn chain(&self) -> String {
         self.decision.who.as_ref().map_or_else(|| UNKNOWN_CHAIN.to_owned(), |who| chain_of(&who.tenant))
+    }
+
+    /// Whom it is charged to, once that is known.
+    pub(crate) fn account(&self) -> Option<&Account> {
+        self.account.as_deref()
     }
 
     /// Whether it is known who called.
@@ -106,9 +126,12 @@ impl Draft {
 
     /// The entry for one that is not.
     pub(crate) fn refuse(&self, refusal: &Refusal) -> Entry {
+        let denied = refusal.denied();
         let decision = Decision {
             verdict: refusal.verdict(),
             reason: refusal.reason(),
+            policies: denied.map_or_else(Vec::new, |denied| denied.policies().to_vec()),
+            shadow: denied.and_then(policy::Denied::shadow).map(shadow),
             status: Some(refusal.status().as_u16()),
             ..self.decision.clone()
         };
@@ -123,8 +146,18 @@ impl Draft {
             bytes_in: self.bytes_in,
             session: None,
             instance: None,
+            account: self.account.clone(),
         }
     }
+}
+
+fn shadow(shadow: &policy::Shadow) -> Shadow {
+    let verdict = match shadow.outcome {
+        policy::Outcome::Permit => Verdict::Allowed,
+        policy::Outcome::Deny => Verdict::Denied,
+        policy::Outcome::Fail => Verdict::Failed,
+    };
+    Shadow { verdict, policies: shadow.policies.clone() }
 }
 
 impl Ending {
@@ -136,7 +169,13 @@ impl Ending {
     }
 
     /// The entry for how the request ended.
-    pub(crate) fn entry(self, now: Timestamp, status: StatusCode, end: &str, bytes_out: u64) -> Entry {
+    pub(crate) fn entry(
+        self,
+        now: Timestamp,
+        (status, end): (StatusCode, &str),
+        bytes_out: u64,
+        spent: Spent,
+    ) -> Entry {
         Entry::Outcome(Outcome {
             request: self.request,
             at: now,
@@ -147,6 +186,9 @@ impl Ending {
             duration_ms: now.millis_since(self.at),
             bytes_in: self.bytes_in,
             bytes_out,
+            tokens_in: spent.tokens_in,
+            tokens_out: spent.tokens_out,
+            money_micros: spent.money_micros,
         })
     }
 }

@@ -7,14 +7,31 @@ pub(crate) enum Endpoint<'a> {
     Server(&'a str),
     /// `/.well-known/oauth-protected-resource[/mcp/{server}]` (RFC 9728 §3.1): of one server, or of the gateway.
     Metadata(Option<&'a str>),
-    /// `/api/audit/{tenant}`
-    Audit(&'a str),
+    /// `/api/…`
+    Api(Api<'a>),
     /// `/healthz`
     Health,
     /// `/readyz`
     Ready,
     /// Nothing is here.
     Unknown,
+}
+
+/// What the gateway's own API tells and changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Api<'a> {
+    /// `/api/audit/{tenant}`
+    Audit(&'a str),
+    /// `/api/usage/{tenant}`
+    Usage(&'a str),
+    /// `/api/definitions/{server}`
+    Definitions(&'a str),
+    /// `/api/bundles/{id}`
+    Bundle(&'a str),
+    /// `/api/live`
+    Live,
+    /// `/api/live/history`
+    History,
 }
 
 impl<'a> Endpoint<'a> {
@@ -27,10 +44,30 @@ impl<'a> Endpoint<'a> {
             _ => None
                 .or_else(|| named("/mcp/").map(Self::Server))
                 .or_else(|| named("/.well-known/oauth-protected-resource/mcp/").map(|name| Self::Metadata(Some(name))))
-                .or_else(|| path.strip_prefix("/api/audit/").filter(|name| !name.is_empty()).map(Self::Audit))
+                .or_else(|| path.strip_prefix("/api/").and_then(Api::of).map(Self::Api))
                 .unwrap_or(Self::Unknown),
         }
     }
+}
+
+impl<'a> Api<'a> {
+    fn of(path: &'a str) -> Option<Self> {
+        let (what, which) = path.split_once('/').unwrap_or((path, ""));
+        match (what, which) {
+            ("live", "") => Some(Self::Live),
+            ("live", "history") => Some(Self::History),
+            ("audit", tenant) if !tenant.is_empty() => Some(Self::Audit(tenant)),
+            ("usage", tenant) if !tenant.is_empty() => Some(Self::Usage(tenant)),
+            ("definitions", server) if is_name(server) => Some(Self::Definitions(server)),
+            ("bundles", id) if is_digest(id) => Some(Self::Bundle(id)),
+            _ => None,
+        }
+    }
+}
+
+/// A SHA-256 as bundles are addressed by: 64 hexadecimal digits in lower case.
+pub(crate) fn is_digest(id: &str) -> bool {
+    id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f'))
 }
 
 /// What a server may be called: 1 to 64 of `a-z`, `0-9`, `-` and `_`, so that a name stands in a path as it is.
@@ -50,6 +87,14 @@ mod tests {
             Endpoint::of("/.well-known/oauth-protected-resource/mcp/memory"),
             Endpoint::Metadata(Some("memory"))
         );
+        assert_eq!(Endpoint::of("/api/live/history"), Endpoint::Api(Api::History));
+        assert_eq!(
+            Endpoint::of(&format!("/api/bundles/{}", "a".repeat(64))),
+            Endpoint::Api(Api::Bundle(&"a".repeat(64)))
+        );
+        for path in ["/api", "/api/", "/api/bundles/live", "/api/bundles/..", "/api/live/x", "/api/audit/"] {
+            assert_eq!(Endpoint::of(path), Endpoint::Unknown, "{path}");
+        }
         for path in ["/mcp", "/mcp/", "/mcp/a/b", "/mcp/A", "/mcp/%61", "/", "/mcp/a?b"] {
             assert_eq!(Endpoint::of(path), Endpoint::Unknown, "{path}");
         }

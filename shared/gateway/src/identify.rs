@@ -1,11 +1,13 @@
 //! Who is calling? The token is looked up, or verified against its issuer's keys once.
 
-use std::{rc::Rc, time::Duration};
+use std::{cell::OnceCell, rc::Rc, time::Duration};
 
+use audit::Who;
 use guard::Admitted;
 use http::{Request, header};
 use identity::{KeySet, Principal, Refused, Verified};
 use mcp::digest;
+use policy::Subject;
 
 use crate::{
     config::{Config, ConfiguredIssuer, KeySource},
@@ -15,44 +17,64 @@ use crate::{
     serve::Gateway,
 };
 
+/// A caller that is known, and how the record names it.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) principal: Rc<Principal>,
+    pub(crate) who: Rc<Who>,
+    /// How policies name it, once they were asked.
+    pub(crate) subject: Rc<OnceCell<Subject>>,
+}
+
+/// A genuine token that is remembered, and how the record names its bearer once that was needed.
+#[derive(Clone)]
+pub(crate) struct Bearer {
+    verified: Rc<Verified>,
+    who: Rc<OnceCell<Rc<Who>>>,
+    subject: Rc<OnceCell<Subject>>,
+}
+
 impl<P: Platform> Gateway<P> {
-    /// The principal behind an admitted request to the endpoint `resource`.
+    /// The caller behind an admitted request to the endpoint `resource`.
     pub(crate) async fn identify(
         &self,
         config: &Config,
         admitted: &Admitted,
         resource: &str,
-    ) -> Result<Rc<Principal>, Refusal> {
+    ) -> Result<Caller, Refusal> {
         match (config.anonymous, &admitted.authorization) {
-            (Some(leave), None) => Ok(Principal::anonymous(leave)),
+            (Some(leave), None) => Ok(Caller::new(Principal::anonymous(leave))),
             (_, authorization) => self.bearer(config, authorization.as_deref(), resource).await,
         }
     }
 
-    /// The principal whose token `authorization` bears, if it was issued for `resource` or for the whole gateway.
+    /// The caller whose token `authorization` bears, if it was issued for `resource` or for the whole gateway.
     pub(crate) async fn bearer(
         &self,
         config: &Config,
         authorization: Option<&str>,
         resource: &str,
-    ) -> Result<Rc<Principal>, Refusal> {
+    ) -> Result<Caller, Refusal> {
         let token = identity::bearer(authorization)?;
         let digest = digest::sha256(token.as_bytes());
         let remembered = self.memory.0.borrow_mut().verified.get(&digest).cloned();
-        let verified = match remembered {
-            Some(verified) => verified,
+        let bearer = match remembered {
+            Some(bearer) => bearer,
             None => self.verify(config, token, digest).await?,
         };
-        Ok(verified.principal(&[resource, config.site.origin()], self.platform.now())?)
+        let principal = bearer.verified.principal(&[resource, config.site.origin()], self.platform.now())?;
+        let who = Rc::clone(bearer.who.get_or_init(|| Rc::new(who(&principal))));
+        Ok(Caller { principal, who, subject: bearer.subject })
     }
 
-    async fn verify(&self, config: &Config, token: &str, digest: [u8; 32]) -> Result<Rc<Verified>, Refusal> {
+    async fn verify(&self, config: &Config, token: &str, digest: [u8; 32]) -> Result<Bearer, Refusal> {
         let claimed = identity::claimed(token)?;
         let issuer = config.issuer(&claimed.issuer).ok_or(Refused::Issuer)?;
         let keys = self.keys(issuer, claimed.kid.as_deref()).await?;
         let verified = Rc::new(identity::verify(token, &issuer.issuer, &keys, self.platform.now())?);
-        self.memory.0.borrow_mut().verified.put(digest, Rc::clone(&verified));
-        Ok(verified)
+        let bearer = Bearer { verified, who: Rc::default(), subject: Rc::default() };
+        self.memory.0.borrow_mut().verified.put(digest, bearer.clone());
+        Ok(bearer)
     }
 
     /// The issuer's keys, fetched again for a `kid` that is not among them, at most every half minute.
@@ -107,6 +129,23 @@ impl<P: Platform> Gateway<P> {
         let body = self.platform.whole(body, KEYS_MAX_BYTES).await.map_err(|error| format!("`{url}`: {error}"))?;
         let text = std::str::from_utf8(&body).map_err(|_| format!("`{url}` is not UTF-8"))?;
         KeySet::parse(text).map(Rc::new).map_err(|error| format!("`{url}`: {error}"))
+    }
+}
+
+impl Caller {
+    fn new(principal: Rc<Principal>) -> Self {
+        Self { who: Rc::new(who(&principal)), principal, subject: Rc::default() }
+    }
+}
+
+fn who(principal: &Principal) -> Who {
+    Who {
+        tenant: principal.tenant.clone(),
+        agent: principal.agent.clone(),
+        user: principal.user.clone(),
+        issuer: principal.issuer.clone(),
+        roles: principal.roles.iter().cloned().collect(),
+        scopes: principal.scopes.iter().cloned().collect(),
     }
 }
 

@@ -1,17 +1,23 @@
 //! Where does a new session go? To the first instance that answers; what it agreed on becomes the session's row.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use mcp::{Body, Revision, header as mcp_header, sse};
-use session::{Row, Ticket};
+use quota::answer::Measured;
+use registry::Server;
+use session::{Route, Row, Ticket};
 use upstream::{Negotiated, Outbound};
 
 use crate::{
     answer::{Screened, is_type, response},
+    config::Config,
     draft::Draft,
+    instances::{Missed, Reached, Way},
     meter::Next,
     pipeline::{Cleared, traced},
-    platform::{Answer, Platform, Unanswered},
+    platform::{Platform, Unanswered},
     refusal::Refusal,
     serve::Gateway,
 };
@@ -20,90 +26,105 @@ impl<P: Platform> Gateway<P> {
     /// Opens a session at an instance of the server and hands its answer back under a session id of the gateway's own.
     pub(crate) async fn initialize(
         &self,
-        cleared: &Cleared,
+        cleared: &Cleared<'_>,
         body: &Body<'_>,
         draft: &mut Draft,
     ) -> Result<Response<P::Body>, Refusal> {
         let text = traced(body, &draft.trace)?;
         let trace = draft.trace.clone();
-        let first = self.first_answer(cleared, &trace, text.into());
-        let (instance, answer) = self.decided(cleared, draft, first).await??;
-        let answer = match self.screen(answer).await {
-            Ok(Screened::Native(answer)) => answer,
+        let opening = Opening { trace: &trace, revision: cleared.passing.admitted.revision, body: text.into() };
+        let first = self.first_answer(&cleared.passing.config, cleared.server(), opening);
+        let (instance, reached) = self.decided(cleared, draft, first).await??;
+        let reached = match self.screen(reached).await {
+            Ok(Screened::Native(reached)) => reached,
             Ok(Screened::Read(status, head, body)) => return Ok(self.finished(draft, status, &head, body)),
             Err(Refusal::Lost(detail)) => return Err(Refusal::Garbage(detail)),
             Err(refusal) => return Err(refusal),
         };
-        let (head, stream) = answer.response.into_parts();
-        let (bytes, negotiated) = self.read_answer(cleared, &head.headers, stream).await?;
+        let (head, stream) = reached.answer.response.into_parts();
+        let (bytes, negotiated) = self.read_answer(cleared.server(), &head.headers, stream).await?;
         let ticket = match negotiated {
             Negotiated::Agreed(revision) => {
-                let upstream_id = head.headers.get(mcp_header::MCP_SESSION_ID);
-                Some(self.open_at(cleared, &instance, upstream_id, revision).await?)
+                let client = cleared.passing.said.initialize.clone().flatten();
+                let row = row(cleared.server(), &instance, &head.headers, (revision, client))?;
+                Some(self.open(&cleared.passing.caller.principal, cleared.server(), row).await?)
             }
             Negotiated::Refused => None,
         };
         let ending = draft.ending().opened(ticket.as_ref(), &instance);
-        let entry = ending.clone().entry(self.platform.now(), head.status, "complete", bytes.len() as u64);
-        self.gather(ending.chain, entry);
+        self.ended(ending, (head.status, "complete"), bytes.len() as u64, &Measured::default());
         Ok(opened(head.status, &head.headers, bytes, ticket.as_ref()))
     }
 
-    /// The first instance that answers, healthy ones first. An instance that cannot be reached has carried nothing out,
+    /// Opens a session of the gateway's own, which no caller shares.
+    pub(crate) async fn own_session(&self, config: &Config, server: &Server) -> Result<Rc<Route>, Refusal> {
+        let trace = telemetry::TraceContext::child_of(None, &self.platform.random());
+        let opening = Opening { trace: &trace, revision: None, body: Bytes::from_static(OWN_INITIALIZE) };
+        let (instance, reached) = self.first_answer(config, server, opening).await?;
+        let Screened::Native(reached) = self.screen(reached).await? else {
+            return Err(Refusal::Garbage("it refuses to begin a session".to_owned()));
+        };
+        let (head, stream) = reached.answer.response.into_parts();
+        match self.read_answer(server, &head.headers, stream).await? {
+            (_, Negotiated::Agreed(revision)) => {
+                let row = row(server, &instance, &head.headers, (revision, None))?;
+                let route = Route::of(session::Reply::Open(row));
+                route.map(Rc::new).ok_or_else(|| Refusal::Internal("a session that is open has no route".to_owned()))
+            }
+            (_, Negotiated::Refused) => Err(Refusal::Garbage("it refuses to begin a session".to_owned())),
+        }
+    }
+
+    /// The first instance that answers, sound ones first. An instance that cannot be reached has carried nothing out,
     /// and a session opened twice does no harm, so trying the next one is safe.
     async fn first_answer(
         &self,
-        cleared: &Cleared,
-        trace: &telemetry::TraceContext,
-        body: Bytes,
-    ) -> Result<(String, Answer<P::Body>), Refusal> {
-        let server = cleared.server();
+        config: &Config,
+        server: &Server,
+        opening: Opening<'_>,
+    ) -> Result<(String, Reached<P::Body>), Refusal> {
         let secret = self.credential(server.secret.as_deref())?;
-        let traceparent = trace.traceparent();
-        let mut failure = String::new();
-        let order = self.order(&server.instances);
-        for instance in order.iter().take(INSTANCES_TRIED) {
+        let traceparent = opening.trace.traceparent();
+        let (mut failure, mut missed) = (String::new(), None);
+        for instance in self.order(&server.instances).iter().take(INSTANCES_TRIED) {
             let outbound = Outbound {
                 url: instance,
                 session_id: None,
-                revision: cleared.admitted.revision.map(Revision::as_str),
+                revision: opening.revision.map(Revision::as_str),
                 last_event_id: None,
                 secret: secret.as_deref(),
-                trace: (&traceparent, trace.tracestate()),
+                trace: (&traceparent, opening.trace.tracestate()),
             };
-            let request = upstream::request(Method::POST, &outbound, body.clone());
+            let request = upstream::request(Method::POST, &outbound, opening.body.clone());
             let request = request.map_err(|error| Refusal::Internal(error.to_string()))?;
-            match self.platform.send(request, server.timeout).await {
-                Ok(answer) => {
-                    self.memory.0.borrow_mut().health.answered(instance);
-                    return Ok((instance.clone(), answer));
+            match self.reach(Way::once(config, server, instance), request).await {
+                Ok(reached) => return Ok((instance.clone(), reached)),
+                Err(Missed::Unanswered(Unanswered::Broken(detail))) => {
+                    failure = format!("{failure}{instance}: {detail}; ")
                 }
-                Err(Unanswered::Deadline(deadline)) => {
-                    self.memory.0.borrow_mut().health.failed(instance, self.platform.now());
-                    return Err(Refusal::Deadline(deadline.as_millis()));
-                }
-                Err(Unanswered::Broken(detail)) => {
-                    self.memory.0.borrow_mut().health.failed(instance, self.platform.now());
-                    failure = format!("{failure}{instance}: {detail}; ");
-                }
+                Err(late @ Missed::Unanswered(Unanswered::Deadline(_))) => return Err(late.into()),
+                Err(other) => missed = Some(other),
             }
         }
-        Err(Refusal::Unreachable(failure))
+        Err(match missed {
+            Some(missed) if failure.is_empty() => missed.into(),
+            _ => Refusal::Unreachable(failure),
+        })
     }
 
     fn order(&self, instances: &[String]) -> Vec<String> {
-        let order = self.memory.0.borrow_mut().health.order(instances, self.platform.now());
+        let order = self.memory.0.borrow_mut().circuits.order(instances, self.platform.now());
         order.into_iter().map(str::to_owned).collect()
     }
 
     /// The answer's bytes up to the message that settles the session, and what it settles.
     async fn read_answer(
         &self,
-        cleared: &Cleared,
+        server: &Server,
         headers: &HeaderMap,
         mut stream: P::Body,
     ) -> Result<(Bytes, Negotiated), Refusal> {
-        let silence = cleared.server().timeout;
+        let silence = server.timeout;
         let is_stream = is_type(headers, mcp_header::TEXT_EVENT_STREAM);
         let mut events = sse::Parser::new(ANSWER_MAX_BYTES);
         let mut bytes = Vec::new();
@@ -127,26 +148,31 @@ impl<P: Platform> Gateway<P> {
         let negotiated = negotiated.ok_or_else(|| Refusal::Garbage("its answer to `initialize` is none".to_owned()))?;
         Ok((bytes.into(), negotiated))
     }
+}
 
-    async fn open_at(
-        &self,
-        cleared: &Cleared,
-        instance: &str,
-        upstream_id: Option<&HeaderValue>,
-        revision: Revision,
-    ) -> Result<Ticket, Refusal> {
-        let server = cleared.server();
-        let upstream_id = upstream_id.map(|id| id.to_str().map(str::to_owned)).transpose();
-        let upstream_id = upstream_id.ok().filter(|id| id.as_ref().is_none_or(|id| id.len() <= SESSION_ID_MAX_BYTES));
-        let row = Row {
-            instance: instance.to_owned(),
-            upstream_id: upstream_id.ok_or_else(|| Refusal::Garbage("its session id is unusable".to_owned()))?,
-            revision,
-            secret: server.secret.clone(),
-            idle_ms: u64::try_from(server.idle.as_millis()).unwrap_or(u64::MAX),
-        };
-        self.open(&cleared.principal, server, row).await
-    }
+/// What a session is opened with.
+struct Opening<'a> {
+    trace: &'a telemetry::TraceContext,
+    revision: Option<Revision>,
+    body: Bytes,
+}
+
+fn row(
+    server: &Server,
+    instance: &str,
+    headers: &HeaderMap,
+    (revision, client): (Revision, Option<String>),
+) -> Result<Row, Refusal> {
+    let upstream_id = headers.get(mcp_header::MCP_SESSION_ID).map(|id| id.to_str().map(str::to_owned)).transpose();
+    let upstream_id = upstream_id.ok().filter(|id| id.as_ref().is_none_or(|id| id.len() <= SESSION_ID_MAX_BYTES));
+    Ok(Row {
+        instance: instance.to_owned(),
+        upstream_id: upstream_id.ok_or_else(|| Refusal::Garbage("its session id is unusable".to_owned()))?,
+        revision,
+        client,
+        secret: server.secret.clone(),
+        idle_ms: u64::try_from(server.idle.as_millis()).unwrap_or(u64::MAX),
+    })
 }
 
 fn opened<B: From<Bytes>>(
@@ -164,6 +190,7 @@ fn opened<B: From<Bytes>>(
     response
 }
 
+const OWN_INITIALIZE: &[u8] = br#"{"jsonrpc":"2.0","id":"turnpike","method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"turnpike","version":"0.1.0"}}}"#;
 /// Workers allow six connections at once; a caller should not wait for more.
 const INSTANCES_TRIED: usize = 4;
 const ANSWER_MAX_BYTES: usize = 1024 * 1024;

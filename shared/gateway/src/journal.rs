@@ -3,20 +3,30 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use audit::{Chain, Command, Entry};
+use http::StatusCode;
 use machine::Machine;
 use mcp::Timestamp;
+use quota::answer::Format;
 
 use crate::{
-    platform::{Failed, Platform},
+    draft::Ending,
+    platform::{Arrived, Failed, Platform},
     serve::Gateway,
 };
 
-/// Entries that wait, by chain, and since when a flush is on its way.
+/// Entries that wait, by chain, answers that are still to be counted, and since when a flush is on its way.
 #[derive(Default)]
 pub(crate) struct Journal {
     waiting: Vec<(String, Entry)>,
+    uncounted: Vec<Uncounted>,
+    uncounted_bytes: u64,
     flush_due: Option<Timestamp>,
+    /// Counting answers makes entries, which the flush that counts them takes.
+    is_counting: bool,
 }
+
+/// An answer that is still to be counted.
+type Uncounted = (Ending, StatusCode, (Format, Arrived));
 
 /// What adding an entry calls for.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,9 +44,23 @@ impl Journal {
         if self.waiting.len() < WAITING_MAX {
             self.waiting.push((chain, entry));
         }
+        self.due(now)
+    }
+
+    fn push_uncounted(&mut self, uncounted: Uncounted, now: Timestamp) -> Due {
+        self.uncounted_bytes += uncounted.2.1.size;
+        self.uncounted.push(uncounted);
+        self.due(now)
+    }
+
+    fn due(&mut self, now: Timestamp) -> Due {
+        if self.is_counting {
+            return Due::Already;
+        }
         // The request that saw to the flush may have been cut off: another takes over.
         let is_on_its_way = self.flush_due.is_some_and(|due| now.millis_since(due) < OVERDUE_MS);
-        match (self.waiting.len() >= BATCH, is_on_its_way) {
+        let is_full = self.waiting.len() + self.uncounted.len() >= BATCH || self.uncounted_bytes >= UNCOUNTED_MAX_BYTES;
+        match (is_full, is_on_its_way) {
             (true, _) => Due::Now,
             (false, true) => Due::Already,
             (false, false) => {
@@ -46,8 +70,15 @@ impl Journal {
         }
     }
 
+    fn take_uncounted(&mut self) -> Vec<Uncounted> {
+        self.uncounted_bytes = 0;
+        self.is_counting = true;
+        std::mem::take(&mut self.uncounted)
+    }
+
     fn take(&mut self) -> BTreeMap<String, Vec<Entry>> {
         self.flush_due = None;
+        self.is_counting = false;
         let mut chains: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
         for (chain, entry) in self.waiting.drain(..) {
             chains.entry(chain).or_default().push(entry);
@@ -66,6 +97,17 @@ impl<P: Platform> Gateway<P> {
     /// It is spelled only then: a caller waits for none of that.
     pub(crate) fn gather(&self, chain: String, entry: Entry) {
         let due = self.memory.0.borrow_mut().journal.push(chain, entry, self.platform.now());
+        self.see_to(due);
+    }
+
+    /// Lets an answer be counted with others.
+    pub(crate) fn keep_uncounted(&self, ending: Ending, status: StatusCode, answer: (Format, Arrived)) {
+        let now = self.platform.now();
+        let due = self.memory.0.borrow_mut().journal.push_uncounted((ending, status, answer), now);
+        self.see_to(due);
+    }
+
+    fn see_to(&self, due: Due) {
         let gateway = self.clone();
         match due {
             Due::Already => {}
@@ -78,7 +120,12 @@ impl<P: Platform> Gateway<P> {
     }
 
     async fn flush(&self) {
+        let uncounted = self.memory.0.borrow_mut().journal.take_uncounted();
+        for (ending, status, answer) in uncounted {
+            self.count(ending, status, answer);
+        }
         let chains = self.memory.0.borrow_mut().journal.take();
+        self.flush_usage().await;
         for (chain, entries) in chains {
             // An outcome that cannot be written is lost; its decision shows it as unknown.
             if let Err(failed) = self.append_all(&chain, &entries).await {
@@ -103,6 +150,8 @@ impl<P: Platform> Gateway<P> {
 const DELAY: Duration = Duration::from_secs(1);
 const BATCH: usize = 64;
 const WAITING_MAX: usize = 4096;
+/// Answers of which that much waits to be counted are counted now.
+const UNCOUNTED_MAX_BYTES: u64 = 1024 * 1024;
 const OVERDUE_MS: u64 = 5_000;
 
 #[cfg(test)]
@@ -122,6 +171,9 @@ mod tests {
             duration_ms: 0,
             bytes_in: 0,
             bytes_out: 0,
+            tokens_in: 0,
+            tokens_out: 0,
+            money_micros: 0,
         };
         journal.push("acme".to_owned(), Entry::Outcome(outcome), Timestamp::from_millis(now))
     }

@@ -2,13 +2,20 @@
 
 use std::{cell::RefCell, collections::BTreeMap, num::NonZeroUsize, rc::Rc};
 
-use identity::{KeySet, Verified};
+use identity::KeySet;
 use lru::LruCache;
 use mcp::Timestamp;
+use quota::{Wallet, usage::Tally};
 use session::{Route, Sealer};
-use upstream::Health;
+use upstream::{Circuits, Slots};
 
-use crate::{config::Config, journal::Journal};
+use crate::{
+    config::Config,
+    definitions::Offers,
+    identify::Bearer,
+    journal::Journal,
+    permits::{Expected, ExpectedKey},
+};
 
 /// An isolate's memory, shared by its requests. No borrow of it is held across an await.
 #[derive(Clone)]
@@ -18,13 +25,29 @@ pub(crate) struct Remembered {
     /// The configuration in force.
     pub(crate) live: Option<Live>,
     /// Genuine tokens by their SHA-256.
-    pub(crate) verified: LruCache<[u8; 32], Rc<Verified>>,
+    pub(crate) verified: LruCache<[u8; 32], Bearer>,
     /// Key sets by issuer.
     pub(crate) keys: BTreeMap<String, KeyRing>,
     /// Open sessions by name.
     pub(crate) sessions: LruCache<String, Known>,
-    /// Instances that failed lately.
-    pub(crate) health: Health,
+    /// What servers offer, by server.
+    pub(crate) offers: BTreeMap<String, Offers>,
+    /// Definitions that were reported: server, tool and digest.
+    pub(crate) found: LruCache<(String, String, [u8; 32]), ()>,
+    /// What callers may expect of what they ask for again and again.
+    pub(crate) expected: LruCache<ExpectedKey, Expected>,
+    /// Leases of the limits' ledgers.
+    pub(crate) wallet: Wallet,
+    /// When errands of the wallet are expected to be run.
+    pub(crate) errands_expected: Option<Timestamp>,
+    /// What was used since the last flush.
+    pub(crate) tally: Tally,
+    /// Which instances fail.
+    pub(crate) circuits: Circuits,
+    /// How much each instance has to do.
+    pub(crate) slots: Slots,
+    /// Where the numbers for jitter stand; 0 before the first.
+    pub(crate) chance: u64,
     /// Entries that wait to be written together.
     pub(crate) journal: Journal,
     /// Made of the gateway's key when first needed.
@@ -61,7 +84,15 @@ impl Default for Memory {
             verified: LruCache::new(TOKENS_MAX),
             keys: BTreeMap::new(),
             sessions: LruCache::new(SESSIONS_MAX),
-            health: Health::default(),
+            offers: BTreeMap::new(),
+            found: LruCache::new(FOUND_MAX),
+            expected: LruCache::new(EXPECTED_MAX),
+            wallet: Wallet::default(),
+            errands_expected: None,
+            tally: Tally::default(),
+            circuits: Circuits::default(),
+            slots: Slots::default(),
+            chance: 0,
             journal: Journal::default(),
             sealer: None,
         })))
@@ -70,3 +101,5 @@ impl Default for Memory {
 
 const TOKENS_MAX: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 const SESSIONS_MAX: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
+const FOUND_MAX: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+const EXPECTED_MAX: NonZeroUsize = NonZeroUsize::new(8192).unwrap();

@@ -7,36 +7,42 @@ use futures_util::future::{Either, select};
 use http::StatusCode;
 use http_body::Body;
 use http_body_util::BodyExt as _;
+use quota::answer::{Format, Meter};
 
 use crate::{
     draft::Ending,
+    instances::Seat,
     platform::{Abort, Platform},
     serve::Gateway,
 };
 
 impl<P: Platform> Gateway<P> {
     /// Measures `tap` beside the answer, records its outcome, and cuts the exchange off when the upstream stays silent
-    /// for longer than `silence`.
+    /// for longer than `silence`. The place at the instance is free after that.
     pub(crate) fn measure(
         &self,
         ending: Ending,
-        (status, tap): (StatusCode, P::Body),
-        abort: Abort,
+        (status, format, tap): (StatusCode, Format, P::Body),
+        (abort, seat): (Abort, Option<Seat>),
         silence: Duration,
     ) {
         let gateway = self.clone();
         self.platform.defer(async move {
-            let (bytes_out, end) = gateway.drain(tap, abort, silence).await;
-            let entry = ending.clone().entry(gateway.platform.now(), status, &end, bytes_out);
-            gateway.gather(ending.chain, entry);
+            let mut meter = Meter::new(format);
+            let (bytes_out, end) = gateway.drain(tap, &mut meter, abort, silence).await;
+            drop(seat);
+            gateway.ended(ending, (status, &end), bytes_out, &meter.finish());
         });
     }
 
-    async fn drain(&self, mut tap: P::Body, abort: Abort, silence: Duration) -> (u64, String) {
+    async fn drain(&self, mut tap: P::Body, meter: &mut Meter, abort: Abort, silence: Duration) -> (u64, String) {
         let mut bytes_out = 0;
         loop {
             match self.next(&mut tap, silence).await {
-                Next::Data(data) => bytes_out += data.len() as u64,
+                Next::Data(data) => {
+                    bytes_out += data.len() as u64;
+                    meter.push(&data);
+                }
                 Next::End => return (bytes_out, "complete".to_owned()),
                 Next::Broken(detail) => return (bytes_out, format!("the upstream broke off: {detail}")),
                 Next::Silence => {

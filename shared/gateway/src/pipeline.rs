@@ -7,28 +7,40 @@ use std::rc::Rc;
 
 use guard::{Admitted, Verb};
 use http::{Request, Response, request::Parts};
-use identity::Principal;
 use mcp::Body;
 use policy::Permit;
-use quota::{Caller, Grant};
+use quota::Grant;
 use registry::{Server, Target};
+use session::{Route, Ticket};
 use telemetry::TraceContext;
 
 use crate::{
     config::Config,
+    definitions::Place,
     draft::Draft,
+    identify::Caller,
     platform::Platform,
+    quotas::Tolls,
     refusal::Refusal,
     said::{self, Said},
     serve::Gateway,
 };
 
-/// A request that may be sent on: the evidence of the stages before.
-pub(crate) struct Cleared {
+/// A request of a caller that is known to something that is there.
+pub(crate) struct Passing<'a> {
     pub(crate) config: Rc<Config>,
     pub(crate) admitted: Admitted,
-    pub(crate) principal: Rc<Principal>,
+    pub(crate) caller: Caller,
     pub(crate) target: Target,
+    pub(crate) said: Said<'a>,
+    pub(crate) trace: TraceContext,
+}
+
+/// A request that may be sent on: the evidence of the stages before.
+pub(crate) struct Cleared<'a> {
+    pub(crate) passing: Passing<'a>,
+    /// The session it belongs to; `initialize` has none yet.
+    pub(crate) session: Option<(Ticket, Rc<Route>)>,
     #[expect(dead_code, reason = "evidence: who skipped a stage has none to put here")]
     evidence: (Permit, Grant),
 }
@@ -60,26 +72,36 @@ impl<P: Platform> Gateway<P> {
     ) -> Result<Response<P::Body>, Refusal> {
         let admitted = guard::admit(&config.site, head)?;
         self.trace(draft, admitted.trace.as_ref());
-        let principal = self.identify(config, &admitted, &config.resource(server)).await?;
-        draft.called_by(&principal);
-        let target = config.registry.find(server, &principal.tenant)?;
-        let permit = policy::decide(&principal.scopes, &target.server().scopes)?;
-        draft.permitted(&permit);
+        let caller = self.identify(config, &admitted, &config.resource(server)).await?;
+        draft.called_by(&caller.who);
+        let target = config.registry.find(server, &caller.principal.tenant)?;
+        let scoped = policy::scoped(&caller.principal.scopes, &target.server().scopes)?;
 
         let bytes = self.body(config, head, body).await?;
         let body = if admitted.verb == Verb::Post { Some(guard::read(&bytes)?) } else { None };
         draft.answers = body.as_ref().and_then(said::id).map(ToOwned::to_owned);
         let said = body.as_ref().map_or_else(|| Ok(Said::default()), Said::of)?;
-        draft.carries(bytes.len(), said.calls);
         self.trace(draft, said.parent.as_ref().or(admitted.trace.as_ref()));
 
-        let grant = self.draw(config, caller(&principal, target.server()), said.requests).await?;
-        let cleared = Cleared { config: Rc::clone(config), admitted, principal, target, evidence: (permit, grant) };
-        match (cleared.admitted.verb, body) {
-            (Verb::Post, Some(body)) if said.is_initialize => self.initialize(&cleared, &body, draft).await,
-            (Verb::Post, Some(body)) => self.relay(&cleared, &body, draft).await,
-            (Verb::Delete, _) => self.delete(&cleared, draft).await,
-            _ => self.listen(&cleared, draft).await,
+        let trace = draft.trace.clone();
+        let passing = Passing { config: Rc::clone(config), admitted, caller, target, said, trace };
+        let ticket = self.ticket(&passing)?;
+        let tolls = Tolls::of(config, passing.charged());
+        let need = draft.carries(bytes.len(), &passing, &tolls);
+        let grant = self.draw(config, &tolls, need).await?;
+        let session = match ticket {
+            Some(ticket) => Some(self.routed(&passing, ticket, draft).await?),
+            None => None,
+        };
+        let permit = self.permit(&passing, session.as_ref(), scoped).await?;
+        draft.permitted(&permit);
+        let cleared = Cleared { passing, session, evidence: (permit, grant) };
+        match (&cleared.session, &body) {
+            (None, Some(body)) => self.initialize(&cleared, body, draft).await,
+            (Some(session), Some(body)) => self.relay(&cleared, session, body, draft).await,
+            (Some(session), None) if head.method == http::Method::DELETE => self.delete(&cleared, session, draft).await,
+            (Some(session), None) => self.listen(&cleared, session, draft).await,
+            (None, None) => Err(Refusal::NoSession),
         }
     }
 
@@ -92,14 +114,33 @@ impl<P: Platform> Gateway<P> {
     }
 }
 
-impl Cleared {
+impl Passing<'_> {
     pub(crate) fn server(&self) -> &Server {
         self.target.server()
     }
+
+    /// Whom it is counted for.
+    pub(crate) fn charged(&self) -> quota::Caller<'_> {
+        let principal = &self.caller.principal;
+        quota::Caller {
+            tenant: &principal.tenant,
+            agent: &principal.agent,
+            user: &principal.user,
+            server: &self.server().name,
+            tool: self.said.tool(),
+        }
+    }
+
+    /// Where the server's tools can be listed.
+    pub(crate) fn place(&self, route: &Rc<Route>) -> Place {
+        Place { config: Rc::clone(&self.config), target: self.target.clone(), route: Rc::clone(route) }
+    }
 }
 
-fn caller<'a>(principal: &'a Principal, server: &'a Server) -> Caller<'a> {
-    Caller { tenant: &principal.tenant, agent: &principal.agent, user: &principal.user, server: &server.name }
+impl Cleared<'_> {
+    pub(crate) fn server(&self) -> &Server {
+        self.passing.server()
+    }
 }
 
 /// A body, as text that carries the gateway's span.

@@ -42,6 +42,9 @@ pub trait Platform: Clone + 'static {
     /// The document `key`, as it was some seconds ago.
     fn read(&self, key: &str) -> impl Future<Output = Result<Option<String>, Failed>>;
 
+    /// Stores the document `key`; readers find it some seconds later.
+    fn write(&self, key: &str, text: &str) -> impl Future<Output = Result<(), Failed>>;
+
     /// Tells the machine of `kind` and `name` a command and gives its reply, both JSON; see [`machine::run`].
     fn object(&self, kind: &str, name: &str, command: String) -> impl Future<Output = Result<String, Failed>>;
 
@@ -60,10 +63,30 @@ pub trait Platform: Clone + 'static {
 pub struct Answer<B> {
     /// The answer.
     pub response: Response<B>,
-    /// The size of its body, if all of it is here already.
-    pub arrived: Option<u64>,
+    /// Its body once more, if all of it is here already.
+    pub arrived: Option<Arrived>,
     /// Cuts the rest of it off, for whoever reads it.
     pub abort: Abort,
+}
+
+/// A small body that is here already: its size, and its bytes for whoever wants to look at them later.
+pub struct Arrived {
+    /// In bytes.
+    pub size: u64,
+    read: Box<dyn FnOnce() -> Bytes>,
+}
+
+impl Arrived {
+    /// A body of `size` bytes, which `read` brings.
+    pub fn new(size: u64, read: impl FnOnce() -> Bytes + 'static) -> Self {
+        Self { size, read: Box::new(read) }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn read(self) -> Bytes {
+        (self.read)()
+    }
 }
 
 /// Cuts an exchange off when called; dropped, it does nothing.

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use mcp::jsonrpc::code;
 use serde_json::{json, value::RawValue};
 
-use crate::{config::Config, serve};
+use crate::{config::Config, instances::Missed, platform::Unanswered, serve};
 
 /// Why a request was not answered by an upstream. The text is for the caller; [`Refusal::reason`] is for the record.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +31,15 @@ pub enum Refusal {
     /// No such server for this caller.
     #[error(transparent)]
     NotFound(#[from] registry::NotFound),
-    /// Policy.
-    #[error(transparent)]
+    /// Scopes or policy: nothing here for this caller.
+    #[error("{}", told(.0))]
     Denied(#[from] policy::Denied),
+    /// Policy, about one request of a session that goes on.
+    #[error("{}", told(.0))]
+    Forbidden(policy::Denied),
+    /// No such tool: there is none, nobody approved it, or policy hides it.
+    #[error("there is no tool `{0}` here")]
+    NoTool(String, Option<policy::Denied>),
     /// A limit.
     #[error(transparent)]
     Exceeded(#[from] quota::Exceeded),
@@ -49,6 +55,12 @@ pub enum Refusal {
     /// The instance that owned the session is gone, or has forgotten it.
     #[error("the session has ended because its server went away; send `initialize` to begin a new one")]
     Lost(String),
+    /// What failed too often is left alone for so many seconds.
+    #[error("the server has failed repeatedly and is left alone; try again in {0} s")]
+    Shut(u64),
+    /// As many requests as may are under way, and in line.
+    #[error("the server has too many requests to work on; try again in {0} s")]
+    Busy(u64),
     /// No instance could be reached.
     #[error("the server cannot be reached at the moment")]
     Unreachable(String),
@@ -78,6 +90,8 @@ impl Refusal {
             | Self::Broken(detail)
             | Self::Garbage(detail)
             | Self::Internal(detail) => format!("{self}: {detail}"),
+            Self::NoTool(_, Some(denied)) => format!("{self}: {denied}"),
+            Self::Denied(denied) | Self::Forbidden(denied) => denied.to_string(),
             _ => self.to_string(),
         }
     }
@@ -88,12 +102,23 @@ impl Refusal {
         match self {
             Self::Keys(_)
             | Self::Lost(_)
+            | Self::Shut(_)
+            | Self::Busy(_)
             | Self::Unreachable(_)
             | Self::Broken(_)
             | Self::Deadline(_)
             | Self::Garbage(_)
             | Self::Internal(_) => audit::Verdict::Failed,
             _ => audit::Verdict::Denied,
+        }
+    }
+
+    /// The policies behind it.
+    #[must_use]
+    pub const fn denied(&self) -> Option<&policy::Denied> {
+        match self {
+            Self::Denied(denied) | Self::Forbidden(denied) | Self::NoTool(_, Some(denied)) => Some(denied),
+            _ => None,
         }
     }
 
@@ -104,11 +129,18 @@ impl Refusal {
             Self::Guard(refused) => StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::BAD_REQUEST),
             Self::Unread(_) | Self::Params(_) | Self::Modern(_) | Self::NoSession => StatusCode::BAD_REQUEST,
             Self::Identity(_) => StatusCode::UNAUTHORIZED,
+            Self::Denied(policy::Denied::Arguments(_)) | Self::Forbidden(policy::Denied::Arguments(_)) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Denied(_) => StatusCode::FORBIDDEN,
+            // The exchange is in order; what it asked for is not. A client fails the one call and keeps its session.
+            Self::Forbidden(_) | Self::NoTool(..) => StatusCode::OK,
             Self::NoEndpoint | Self::NotFound(_) | Self::Session(_) | Self::Lost(_) => StatusCode::NOT_FOUND,
             Self::Exceeded(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Broken(_) | Self::Garbage(_) => StatusCode::BAD_GATEWAY,
-            Self::Keys(_) | Self::Unreachable(_) | Self::Internal(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Keys(_) | Self::Shut(_) | Self::Busy(_) | Self::Unreachable(_) | Self::Internal(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Deadline(_) => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -130,11 +162,18 @@ impl Refusal {
     const fn code(&self) -> i64 {
         match self {
             Self::Guard(refused) => refused.code(),
-            Self::Params(_) => code::INVALID_PARAMS,
+            Self::Params(_)
+            | Self::NoTool(..)
+            | Self::Denied(policy::Denied::Arguments(_))
+            | Self::Forbidden(policy::Denied::Arguments(_)) => code::INVALID_PARAMS,
             Self::Session(_) | Self::Lost(_) => code::SESSION_NOT_FOUND,
-            Self::Unreachable(_) | Self::Broken(_) | Self::Deadline(_) | Self::Garbage(_) | Self::Internal(_) => {
-                code::INTERNAL_ERROR
-            }
+            Self::Shut(_)
+            | Self::Busy(_)
+            | Self::Unreachable(_)
+            | Self::Broken(_)
+            | Self::Deadline(_)
+            | Self::Garbage(_)
+            | Self::Internal(_) => code::INTERNAL_ERROR,
             _ => code::REFUSED,
         }
     }
@@ -146,6 +185,7 @@ impl Refusal {
                 Some(json!({ "limit": exceeded.limit, "retryAfterSeconds": exceeded.retry_after_secs }))
             }
             Self::Denied(policy::Denied::Scope(scopes)) => Some(json!({ "requiredScopes": scopes })),
+            Self::Shut(secs) | Self::Busy(secs) => Some(json!({ "retryAfterSeconds": secs })),
             _ => None,
         }
     }
@@ -166,6 +206,7 @@ impl Refusal {
                 (header::WWW_AUTHENTICATE, challenge(scopes, Some(("insufficient_scope", &denied.to_string()))))
             }
             Self::Exceeded(exceeded) => (header::RETRY_AFTER, Some(HeaderValue::from(exceeded.retry_after_secs))),
+            Self::Shut(secs) | Self::Busy(secs) => (header::RETRY_AFTER, Some(HeaderValue::from(*secs))),
             Self::Keys(_) | Self::Unreachable(_) | Self::Internal(_) => {
                 (header::RETRY_AFTER, Some(HeaderValue::from_static("5")))
             }
@@ -176,6 +217,28 @@ impl Refusal {
         };
         if let Some(value) = value {
             headers.insert(name, value);
+        }
+    }
+}
+
+/// What a caller is told: what to do about scopes and arguments, and no more of policies than that they decided.
+fn told(denied: &policy::Denied) -> String {
+    match denied {
+        policy::Denied::Scope(_) | policy::Denied::Arguments(_) => denied.to_string(),
+        policy::Denied::Policy { .. } | policy::Denied::Failed { .. } => {
+            "policy does not allow this; ask whoever operates the gateway if you need it".to_owned()
+        }
+    }
+}
+
+impl From<Missed> for Refusal {
+    fn from(missed: Missed) -> Self {
+        let secs = |millis: u64| millis.div_ceil(1000).max(1);
+        match missed {
+            Missed::Unanswered(Unanswered::Broken(detail)) => Self::Unreachable(detail),
+            Missed::Unanswered(Unanswered::Deadline(deadline)) => Self::Deadline(deadline.as_millis()),
+            Missed::Shut { retry_after_ms } => Self::Shut(secs(retry_after_ms)),
+            Missed::Full { retry_after_ms } => Self::Busy(secs(retry_after_ms)),
         }
     }
 }

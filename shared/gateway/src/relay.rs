@@ -7,6 +7,7 @@ use futures_util::future::join;
 use guard::Session as Negotiated;
 use http::{Method, Request, Response, StatusCode, request::Parts};
 use mcp::Body;
+use quota::answer::Measured;
 use session::{Route, Ticket, Upstream};
 use upstream::Outbound;
 
@@ -14,7 +15,8 @@ use crate::{
     answer::Screened,
     config::AuditMode,
     draft::Draft,
-    pipeline::{Cleared, traced},
+    instances::{Missed, Reached, Way},
+    pipeline::{Cleared, Passing, traced},
     platform::{Answer, Platform, Unanswered, Unread},
     refusal::Refusal,
     serve::Gateway,
@@ -24,55 +26,69 @@ impl<P: Platform> Gateway<P> {
     /// Sends a message on to the session's instance and hands its answer back.
     pub(crate) async fn relay(
         &self,
-        cleared: &Cleared,
+        cleared: &Cleared<'_>,
+        session: &(Ticket, Rc<Route>),
         body: &Body<'_>,
         draft: &mut Draft,
     ) -> Result<Response<P::Body>, Refusal> {
-        let (ticket, route) = self.routed(cleared, draft).await?;
+        let (ticket, route) = session;
         guard::fits(body, Negotiated::Negotiated(route.row.revision))?;
         let text = traced(body, &draft.trace)?;
-        let request = self.outbound(cleared, &route, draft, (Method::POST, text.into()))?;
-        let answer = self.send(cleared, draft, request).await?;
-        match self.answered(&ticket, &route, answer).await? {
-            Screened::Native(answer) => Ok(self.metered(draft, answer, cleared.server().timeout)),
+        let request = self.outbound(cleared, route, draft, (Method::POST, text.into()))?;
+        let reached = self.send(cleared, route, draft, request).await?;
+        match self.answered(ticket, route, reached).await? {
+            Screened::Native(reached) => self.shown(cleared, route, draft, reached).await,
             Screened::Read(status, head, body) => Ok(self.finished(draft, status, &head, body)),
         }
     }
 
     /// Opens, or resumes, the stream of the server's own messages. It is not metered: a second reader would keep it
     /// open at the upstream after the caller left.
-    pub(crate) async fn listen(&self, cleared: &Cleared, draft: &mut Draft) -> Result<Response<P::Body>, Refusal> {
-        let (ticket, route) = self.routed(cleared, draft).await?;
-        let request = self.outbound(cleared, &route, draft, (Method::GET, Bytes::new()))?;
-        let answer = self.send(cleared, draft, request).await?;
-        match self.answered(&ticket, &route, answer).await? {
-            Screened::Native(answer) => Ok(self.streaming(draft, answer)),
+    pub(crate) async fn listen(
+        &self,
+        cleared: &Cleared<'_>,
+        (ticket, route): &(Ticket, Rc<Route>),
+        draft: &mut Draft,
+    ) -> Result<Response<P::Body>, Refusal> {
+        let request = self.outbound(cleared, route, draft, (Method::GET, Bytes::new()))?;
+        let reached = self.send(cleared, route, draft, request).await?;
+        match self.answered(ticket, route, reached).await? {
+            Screened::Native(reached) => Ok(self.streaming(draft, reached.answer)),
             Screened::Read(status, head, body) => Ok(self.finished(draft, status, &head, body)),
         }
     }
 
     /// Ends the session, at the upstream too. It has ended for the caller whatever the upstream says.
-    pub(crate) async fn delete(&self, cleared: &Cleared, draft: &mut Draft) -> Result<Response<P::Body>, Refusal> {
-        let (ticket, route) = self.routed(cleared, draft).await?;
-        let request = self.outbound(cleared, &route, draft, (Method::DELETE, Bytes::new()))?;
-        let upstream = match self.send(cleared, draft, request).await? {
-            Ok(answer) if !answer.response.status().is_server_error() => Upstream::Knows,
+    pub(crate) async fn delete(
+        &self,
+        cleared: &Cleared<'_>,
+        (ticket, route): &(Ticket, Rc<Route>),
+        draft: &mut Draft,
+    ) -> Result<Response<P::Body>, Refusal> {
+        let request = self.outbound(cleared, route, draft, (Method::DELETE, Bytes::new()))?;
+        let upstream = match self.send(cleared, route, draft, request).await? {
+            Ok(reached) if !reached.answer.response.status().is_server_error() => Upstream::Knows,
             _ => Upstream::Tell,
         };
-        self.end_now(&ticket, upstream).await?;
+        self.end_now(ticket, upstream).await?;
         Ok(self.finished(draft, StatusCode::OK, &http::HeaderMap::new(), Bytes::new()))
     }
 
-    async fn routed(&self, cleared: &Cleared, draft: &mut Draft) -> Result<(Ticket, Rc<Route>), Refusal> {
-        let ticket = self.ticket(&cleared.admitted, &cleared.principal, cleared.server())?;
-        let route = self.route(&ticket, cleared.server()).await?;
+    /// The session a request belongs to, and where it lives.
+    pub(crate) async fn routed(
+        &self,
+        passing: &Passing<'_>,
+        ticket: Ticket,
+        draft: &mut Draft,
+    ) -> Result<(Ticket, Rc<Route>), Refusal> {
+        let route = self.route(&ticket, passing.server()).await?;
         draft.routed(&ticket, &route.row.instance);
         Ok((ticket, route))
     }
 
     fn outbound(
         &self,
-        cleared: &Cleared,
+        cleared: &Cleared<'_>,
         route: &Route,
         draft: &Draft,
         (method, body): (Method, Bytes),
@@ -82,8 +98,8 @@ impl<P: Platform> Gateway<P> {
         let outbound = Outbound {
             url: &route.row.instance,
             session_id: route.row.upstream_id.as_deref(),
-            revision: cleared.admitted.revision.map(mcp::Revision::as_str),
-            last_event_id: cleared.admitted.last_event_id.as_deref(),
+            revision: cleared.passing.admitted.revision.map(mcp::Revision::as_str),
+            last_event_id: cleared.passing.admitted.last_event_id.as_deref(),
             secret: secret.as_deref(),
             trace: (&trace, draft.trace.tracestate()),
         };
@@ -99,23 +115,29 @@ impl<P: Platform> Gateway<P> {
     /// Sends `request` while its decision is being written; the answer is released when both are done.
     async fn send(
         &self,
-        cleared: &Cleared,
+        cleared: &Cleared<'_>,
+        route: &Route,
         draft: &mut Draft,
         request: Request<Bytes>,
-    ) -> Result<Result<Answer<P::Body>, Unanswered>, Refusal> {
-        let sent = self.platform.send(request, cleared.server().timeout);
-        self.decided(cleared, draft, sent).await
+    ) -> Result<Result<Reached<P::Body>, Missed>, Refusal> {
+        let way = Way {
+            server: cleared.server(),
+            instance: &route.row.instance,
+            resilience: cleared.passing.config.resilience(cleared.server()),
+            repeatable: self.repeatable(&cleared.passing),
+        };
+        self.decided(cleared, draft, self.reach(way, request)).await
     }
 
     /// What `work` gives, once the decision to do it stands.
     pub(crate) async fn decided<T>(
         &self,
-        cleared: &Cleared,
+        cleared: &Cleared<'_>,
         draft: &mut Draft,
         work: impl Future<Output = T>,
     ) -> Result<T, Refusal> {
         let (chain, entry) = (draft.chain(), draft.allow());
-        match cleared.config.audit {
+        match cleared.passing.config.audit {
             AuditMode::Relaxed => {
                 self.gather(chain, entry);
                 Ok(work.await)
@@ -138,14 +160,16 @@ impl<P: Platform> Gateway<P> {
         &self,
         ticket: &Ticket,
         route: &Route,
-        answer: Result<Answer<P::Body>, Unanswered>,
+        reached: Result<Reached<P::Body>, Missed>,
     ) -> Result<Screened<P::Body>, Refusal> {
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(Unanswered::Deadline(deadline)) => return Err(Refusal::Deadline(deadline.as_millis())),
-            Err(Unanswered::Broken(detail)) => return Err(self.why_broken(ticket, route, detail).await),
+        let reached = match reached {
+            Ok(reached) => reached,
+            Err(Missed::Unanswered(Unanswered::Broken(detail))) => {
+                return Err(self.why_broken(ticket, route, detail).await);
+            }
+            Err(missed) => return Err(missed.into()),
         };
-        self.screen(answer).await.inspect_err(|refusal| {
+        self.screen(reached).await.inspect_err(|refusal| {
             if matches!(refusal, Refusal::Lost(_)) {
                 self.end(ticket, Upstream::Knows);
             }
@@ -164,7 +188,6 @@ impl<P: Platform> Gateway<P> {
                 Refusal::Lost(format!("{detail}; then `ping` was answered {status}"))
             }
             Err(again) => {
-                self.memory.0.borrow_mut().health.failed(&route.row.instance, self.platform.now());
                 self.end(ticket, Upstream::Tell);
                 Refusal::Lost(format!("{detail}; then `ping`: {again}"))
             }
@@ -218,12 +241,11 @@ impl<P: Platform> Gateway<P> {
         draft: &Draft,
         refusal: Refusal,
     ) -> Response<P::Body> {
+        if let Some(account) = draft.account().filter(|_| !draft.is_decided()) {
+            self.refused(account);
+        }
         if draft.is_decided() {
-            let ending = draft.ending();
-            self.gather(
-                ending.chain.clone(),
-                ending.entry(self.platform.now(), refusal.status(), &refusal.reason(), 0),
-            );
+            self.ended(draft.ending(), (refusal.status(), &refusal.reason()), 0, &Measured::default());
         } else if draft.is_attributed() && config.audit == AuditMode::Strict {
             // The refusal stands even if its record cannot be written: nothing was done.
             let _ = self.append(&draft.chain(), &draft.refuse(&refusal)).await;

@@ -44,7 +44,7 @@ impl<P: Platform> Gateway<P> {
         match Endpoint::of(&path) {
             Endpoint::Server(server) => self.exchange(config, server, request).await,
             Endpoint::Metadata(server) => self.metadata(config, server),
-            Endpoint::Audit(tenant) => self.audit(config, tenant, &request).await,
+            Endpoint::Api(call) => self.api(config, call, request).await,
             Endpoint::Health => text(StatusCode::OK, "ok"),
             Endpoint::Ready => text(StatusCode::OK, "ready"),
             Endpoint::Unknown => Refusal::NoEndpoint.answer(config, None, None),

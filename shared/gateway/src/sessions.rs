@@ -2,28 +2,27 @@
 
 use std::rc::Rc;
 
-use guard::Admitted;
 use identity::Principal;
 use registry::Server;
 use session::{Command, Route, Row, Sealer, Session, Ticket, Unknown, Upstream};
 
 use crate::{
     memory::Known,
+    pipeline::Passing,
     platform::{Failed, Platform},
     refusal::Refusal,
     serve::Gateway,
 };
 
 impl<P: Platform> Gateway<P> {
-    /// The caller's ticket, checked without storage.
-    pub(crate) fn ticket(
-        &self,
-        admitted: &Admitted,
-        principal: &Principal,
-        server: &Server,
-    ) -> Result<Ticket, Refusal> {
-        let id = admitted.session_id.as_deref().ok_or(Refusal::NoSession)?;
-        Ok(self.sealer()?.check(id, principal.binding(), &server.name)?)
+    /// The caller's ticket, checked without storage; `initialize` has none yet.
+    pub(crate) fn ticket(&self, passing: &Passing<'_>) -> Result<Option<Ticket>, Refusal> {
+        if passing.said.initialize.is_some() {
+            return Ok(None);
+        }
+        let id = passing.admitted.session_id.as_deref().ok_or(Refusal::NoSession)?;
+        let binding = passing.caller.principal.binding();
+        Ok(Some(self.sealer()?.check(id, binding, &passing.server().name)?))
     }
 
     /// Where an open session lives. One whose instance is no longer configured is lost: only configured hosts are

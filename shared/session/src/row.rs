@@ -17,6 +17,9 @@ pub struct Row {
     pub upstream_id: Option<String>,
     /// What client and server agreed on.
     pub revision: Revision,
+    /// Which program its caller said it is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub client: Option<String>,
     /// The name of the secret the instance wants as bearer token.
     pub secret: Option<String>,
     /// How long it may rest.
@@ -137,6 +140,7 @@ mod tests {
             instance: "http://127.0.0.1:3101/mcp".to_owned(),
             upstream_id: Some("their-own".to_owned()),
             revision: Revision::V2025_11_25,
+            client: None,
             secret: None,
             idle_ms: 1_000,
         }

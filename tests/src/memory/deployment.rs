@@ -6,7 +6,6 @@ use gateway::Gateway;
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use machine::Machine as _;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::{AbortHandle, spawn_local},
@@ -106,8 +105,7 @@ impl Deployment {
     /// How many commands were told to any machine.
     #[must_use]
     pub fn object_calls(&self) -> u64 {
-        let kinds = [session::Session::KIND, quota::Ledger::KIND, audit::Chain::KIND];
-        kinds.iter().map(|kind| self.objects().calls(kind)).sum()
+        self.objects().all_calls()
     }
 }
 

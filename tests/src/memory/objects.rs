@@ -10,9 +10,11 @@ use audit::Chain;
 use gateway::platform::Failed;
 use machine::{Alarm, Commit, Machine, Next, Outgoing, Store};
 use mcp::Timestamp;
-use quota::Ledger;
+use quota::{Ledger, Usage};
+use registry::Release;
 use session::Session;
 use tokio::sync::Notify;
+use upstream::Breaker;
 
 /// Every machine there is, by kind and name. It outlives isolates.
 #[derive(Default)]
@@ -57,6 +59,11 @@ impl Objects {
         self.calls.borrow().get(kind).copied().unwrap_or_default()
     }
 
+    /// How many commands were told to any machine.
+    pub fn all_calls(&self) -> u64 {
+        self.calls.borrow().values().sum()
+    }
+
     /// How many machines of `kind` keep a state.
     pub fn states(&self, kind: &str) -> usize {
         self.kept.borrow().iter().filter(|((one, _), kept)| one == kind && kept.state.is_some()).count()
@@ -85,6 +92,9 @@ impl Objects {
             let reply = match kind {
                 Session::KIND => machine::run::<Session>(kept, command, now()),
                 Ledger::KIND => machine::run::<Ledger>(kept, command, now()),
+                Usage::KIND => machine::run::<Usage>(kept, command, now()),
+                Breaker::KIND => machine::run::<Breaker>(kept, command, now()),
+                Release::KIND => machine::run::<Release>(kept, command, now()),
                 Chain::KIND => machine::run::<Chain>(kept, command, now()),
                 kind => return Err(Failed(format!("there is no machine `{kind}`"))),
             };
@@ -114,6 +124,9 @@ impl Objects {
             let woken = match kind.as_str() {
                 Session::KIND => machine::wake::<Session>(kept, now),
                 Ledger::KIND => machine::wake::<Ledger>(kept, now),
+                Usage::KIND => machine::wake::<Usage>(kept, now),
+                Breaker::KIND => machine::wake::<Breaker>(kept, now),
+                Release::KIND => machine::wake::<Release>(kept, now),
                 _ => machine::wake::<Chain>(kept, now),
             };
             woken.unwrap();

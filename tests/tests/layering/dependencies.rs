@@ -18,8 +18,10 @@ fn may_import(folder: &str) -> Option<&'static [&'static str]> {
         "connector" => Some(&["bridge", "mcp"]),
         "cli" => Some(&["audit", "gateway", "mcp", "policy"]),
         "xtask" => Some(&["gateway", "mcp"]),
-        // An adapter hosts the machines: it has to name audit::Chain, quota::Ledger and session::Session.
-        _ if folder.starts_with("functions/") => Some(&["audit", "gateway", "machine", "mcp", "quota", "session"]),
+        // An adapter hosts the machines: it has to name them.
+        _ if folder.starts_with("functions/") => {
+            Some(&["audit", "gateway", "machine", "mcp", "quota", "registry", "session", "upstream"])
+        }
         _ if folder.starts_with("shared/") => Some(&["machine", "mcp"]),
         _ => panic!("`{folder}` is new: say here what it may import"),
     }
@@ -84,7 +86,7 @@ fn core() -> impl Iterator<Item = &'static Crate> {
     core.into_iter()
 }
 
-/// What only one folder may import. `deny.toml` says the same of `worker` for the whole graph.
+/// What only one folder may import. `.cargo/deny.toml` says the same of `worker` for the whole graph.
 const SDKS: [(&str, &[&str]); 2] = [
     (
         "functions/worker",

@@ -35,7 +35,15 @@ impl Bundle {
                 issuer.jwks = Some(keys);
             }
         }
-        let json = serde_json::to_string(&raw).map_err(|error| error.to_string())?;
+        Self::of(&raw).map_err(|error| error.to_string())
+    }
+
+    /// The bundle of `raw` as it is; [`Folder`](super::Folder) puts the files inside first.
+    ///
+    /// # Errors
+    /// None of what can be read from TOML or JSON.
+    pub fn of(raw: &Raw) -> Result<Self, serde_json::Error> {
+        let json = serde_json::to_string(raw)?;
         Ok(Self { id: digest::hex(&digest::sha256(json.as_bytes())), json })
     }
 

@@ -1,8 +1,16 @@
 //! What stands in `gateway.toml`? Each key as it is spelled; an unknown one is an error.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-/// The file.
+use policy::Source;
+use quota::By;
+use registry::Admission;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::decimal::Decimal;
+
+/// The file, and in a bundle what lies beside it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Raw {
@@ -17,6 +25,18 @@ pub struct Raw {
     /// `[[limits]]`
     #[serde(default)]
     pub limits: Vec<RawLimit>,
+    /// `[[prices]]`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prices: Vec<RawPrice>,
+    /// What `policies/*.cedar` held; only in a bundle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<Source>,
+    /// What `candidate/*.cedar` held, if there was any; only in a bundle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidate: Vec<Source>,
+    /// What `pins/{server}.json` held, by server; only in a bundle.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pins: BTreeMap<String, Vec<Value>>,
 }
 
 /// `[gateway]`
@@ -37,6 +57,9 @@ pub struct RawGateway {
     /// The largest body a caller may send.
     #[serde(default = "default_max_body_bytes")]
     pub max_body_bytes: usize,
+    /// The tenant whose tokens may operate the gateway; absent: nobody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operators: Option<String>,
 }
 
 /// Whether an answer waits for its decision to be durable.
@@ -87,7 +110,7 @@ pub struct RawServer {
     /// Scopes a token must have been granted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scopes: Vec<String>,
-    /// The longest the server may stay silent while it owes an answer.
+    /// The longest the server may take until the first byte of an answer.
     #[serde(default = "default_timeout_ms")]
     pub timeout_ms: u64,
     /// How long a session may rest before it ends.
@@ -96,16 +119,128 @@ pub struct RawServer {
     /// The name of the secret it wants as bearer token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+    /// What becomes of tool definitions that are not pinned.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub pins: Admission,
+    /// Requests in flight per instance and isolate.
+    #[serde(default = "number::<CONCURRENCY>", skip_serializing_if = "is::<CONCURRENCY>")]
+    pub concurrency: u32,
+    /// Requests that may wait for one of those places.
+    #[serde(default = "number::<QUEUE>", skip_serializing_if = "is::<QUEUE>")]
+    pub queue: u32,
+    /// How long they may wait.
+    #[serde(default = "number::<QUEUE_MS>", skip_serializing_if = "is::<QUEUE_MS>")]
+    pub queue_ms: u32,
+    /// The longest until a connection stands, where the platform can tell.
+    #[serde(default = "number::<CONNECT_TIMEOUT_MS>", skip_serializing_if = "is::<CONNECT_TIMEOUT_MS>")]
+    pub connect_timeout_ms: u32,
+    /// The longest silence inside an answer that has begun; absent: `timeout_ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_idle_ms: Option<u64>,
+    /// How often a request that is safe to repeat is repeated.
+    #[serde(default = "number::<RETRIES>", skip_serializing_if = "is::<RETRIES>")]
+    pub retries: u32,
+    /// `[servers.breaker]`
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub breaker: RawBreaker,
 }
 
-/// `[[limits]]`
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// `[servers.breaker]`: when an instance is left alone, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawBreaker {
+    /// The share of failed requests in the window that opens it.
+    #[serde(skip_serializing_if = "is_default_failure_rate")]
+    pub failure_rate: Decimal,
+    /// With fewer requests in the window the share says nothing.
+    #[serde(skip_serializing_if = "is::<MIN_REQUESTS>")]
+    pub min_requests: u32,
+    /// So many failures in a row open it too.
+    #[serde(skip_serializing_if = "is::<CONSECUTIVE_FAILURES>")]
+    pub consecutive_failures: u32,
+    /// How far the window reaches back.
+    #[serde(skip_serializing_if = "is::<WINDOW_MS>")]
+    pub window_ms: u32,
+    /// How long it stays open at first; each failed probe doubles that, up to a minute.
+    #[serde(skip_serializing_if = "is::<OPEN_MS>")]
+    pub open_ms: u32,
+}
+
+impl Default for RawBreaker {
+    fn default() -> Self {
+        Self {
+            failure_rate: DEFAULT_FAILURE_RATE,
+            min_requests: MIN_REQUESTS,
+            consecutive_failures: CONSECUTIVE_FAILURES,
+            window_ms: WINDOW_MS,
+            open_ms: OPEN_MS,
+        }
+    }
+}
+
+impl Default for RawServer {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            instances: Vec::new(),
+            tenants: None,
+            scopes: Vec::new(),
+            timeout_ms: default_timeout_ms(),
+            idle_ms: default_idle_ms(),
+            secret: None,
+            pins: Admission::default(),
+            concurrency: CONCURRENCY,
+            queue: QUEUE,
+            queue_ms: QUEUE_MS,
+            connect_timeout_ms: CONNECT_TIMEOUT_MS,
+            stream_idle_ms: None,
+            retries: RETRIES,
+            breaker: RawBreaker::default(),
+        }
+    }
+}
+
+/// `[[limits]]`: at least one of the amounts.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawLimit {
-    /// What it tells apart: `tenant`, `agent`, `user`, `server`.
-    pub by: Vec<quota::By>,
+    /// What it tells apart: `tenant`, `agent`, `user`, `server`, `tool`.
+    pub by: Vec<By>,
     /// JSON-RPC requests in any 60 seconds.
-    pub requests_per_minute: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u32>,
+    /// Tokens in any 60 seconds, of requests and answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_minute: Option<u64>,
+    /// Tokens in a day (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_day: Option<u64>,
+    /// Tokens in a month (UTC).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_month: Option<u64>,
+    /// Money in a day (UTC), in the currency of `[[prices]]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub money_per_day: Option<Decimal>,
+    /// Money in a month (UTC), in the currency of `[[prices]]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub money_per_month: Option<Decimal>,
+}
+
+/// `[[prices]]`: at least one of the amounts.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawPrice {
+    /// The server it is the price of.
+    pub server: String,
+    /// The tool; absent: every tool of the server that has no price of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// What a call costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_call: Option<Decimal>,
+    /// What a million tokens cost, of requests and answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_million_tokens: Option<Decimal>,
 }
 
 const fn default_max_body_bytes() -> usize {
@@ -123,3 +258,31 @@ const fn default_timeout_ms() -> u64 {
 const fn default_idle_ms() -> u64 {
     30 * 60 * 1000
 }
+
+const fn number<const N: u32>() -> u32 {
+    N
+}
+
+// What serde asks of a predicate: a reference.
+fn is<const N: u32>(value: &u32) -> bool {
+    *value == N
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn is_default_failure_rate(rate: &Decimal) -> bool {
+    *rate == DEFAULT_FAILURE_RATE
+}
+
+const CONCURRENCY: u32 = 64;
+const QUEUE: u32 = 16;
+const QUEUE_MS: u32 = 1_000;
+pub(super) const CONNECT_TIMEOUT_MS: u32 = 5_000;
+const RETRIES: u32 = 2;
+const DEFAULT_FAILURE_RATE: Decimal = Decimal::from_micros(500_000);
+const MIN_REQUESTS: u32 = 10;
+const CONSECUTIVE_FAILURES: u32 = 5;
+const WINDOW_MS: u32 = 10_000;
+const OPEN_MS: u32 = 5_000;

@@ -1,6 +1,11 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
+
+use quota::{By, Caps, Price};
+use upstream::{Resilience, Tolerance};
 
 use super::*;
+
+mod files;
 
 /// Every key there is, as an operator would write it.
 const FULL: &str = r#"
@@ -10,6 +15,7 @@ anonymous = false
 allowed_origins = ["https://app.example.com"]
 audit = "relaxed"
 max_body_bytes = 65536
+operators = "platform"
 
 [[issuers]]
 issuer = "https://login.example.com"
@@ -29,6 +35,19 @@ scopes = ["files:read", "files:write"]
 timeout_ms = 1500
 idle_ms = 60000
 secret = "FILES_SECRET"
+pins = "quarantine"
+concurrency = 1
+queue = 0
+queue_ms = 0
+connect_timeout_ms = 1000
+stream_idle_ms = 90000
+retries = 0
+[servers.breaker]
+failure_rate = 0.25
+min_requests = 4
+consecutive_failures = 2
+window_ms = 5000
+open_ms = 250
 
 [[servers]]
 name = "open"
@@ -41,6 +60,20 @@ requests_per_minute = 60
 [[limits]]
 by = ["tenant", "server"]
 requests_per_minute = 600
+tokens_per_minute = 100000
+tokens_per_day = 1000000
+tokens_per_month = 20000000
+money_per_day = 5
+money_per_month = 99.5
+
+[[prices]]
+server = "files"
+per_call = 0.01
+
+[[prices]]
+server = "files"
+tool = "export"
+per_million_tokens = 3
 "#;
 
 /// The least that holds together.
@@ -109,8 +142,48 @@ fn a_full_file_means_what_it_says() {
     assert!(config.registry.find("files", "umbrella").is_err());
     assert!(config.registry.find("open", "umbrella").is_ok());
 
-    let limits: Vec<String> = config.limits.iter().map(quota::Limit::describe).collect();
-    assert_eq!(limits, ["60 requests per minute by agent", "600 requests per minute by tenant and server"]);
+    let by: Vec<&[By]> = config.limits.iter().map(|limit| &limit.by[..]).collect();
+    assert_eq!(by, [&[By::Agent][..], &[By::Tenant, By::Server]]);
+}
+
+#[test]
+fn what_a_full_file_says_of_trouble_and_money() {
+    let config = config(FULL);
+    assert_eq!(config.operators.as_deref(), Some("platform"));
+    assert_eq!(config.admission["files"], Admission::Quarantine);
+    let breaker = Tolerance {
+        failure_permille: 250,
+        min_requests: 4,
+        consecutive_failures: 2,
+        window: Duration::from_secs(5),
+        open: Duration::from_millis(250),
+        probe: Duration::from_millis(6500),
+    };
+    let expected = Resilience {
+        concurrency: 1,
+        queue: 0,
+        queue_wait: Duration::ZERO,
+        connect_timeout: Duration::from_secs(1),
+        stream_idle: Duration::from_secs(90),
+        retries: 0,
+        breaker,
+    };
+    assert_eq!(config.resilience(config.registry.find("files", "acme").unwrap().server()), expected);
+
+    let [agent, both] = &config.limits[..] else { panic!("{:?}", config.limits) };
+    assert_eq!(agent.caps, Caps { requests_per_minute: Some(60), ..Caps::default() });
+    let caps = Caps {
+        requests_per_minute: Some(600),
+        tokens_per_minute: Some(100_000),
+        tokens_per_day: Some(1_000_000),
+        tokens_per_month: Some(20_000_000),
+        money_per_day_micros: Some(5_000_000),
+        money_per_month_micros: Some(99_500_000),
+    };
+    assert_eq!(both.caps, caps);
+    let price = |per_call_micros, per_million_tokens_micros| Price { per_call_micros, per_million_tokens_micros };
+    assert_eq!(config.prices.of("files", None), price(10_000, 0));
+    assert_eq!(config.prices.of("files", Some("export")), price(0, 3_000_000));
 }
 
 #[test]
@@ -121,6 +194,15 @@ fn what_is_left_out_has_a_default() {
     assert_eq!((files.server().timeout.as_secs(), files.server().idle.as_secs()), (30, 1800));
     assert!(files.server().scopes.is_empty() && files.server().secret.is_none());
     assert_eq!(config.issuers[0].issuer.tenant_claim, "tenant");
+    assert!(config.operators.is_none() && config.policies.is_open() && config.pins.is_empty());
+    assert_eq!(config.admission["files"], Admission::Flag);
+    assert_eq!(config.resilience["files"], Resilience::within(Duration::from_secs(30)));
+}
+
+#[test]
+fn a_connection_is_not_waited_for_longer_than_an_answer() {
+    let quick = config(&with(r#"name = "files""#, "name = \"files\"\ntimeout_ms = 1500"));
+    assert_eq!(quick.resilience["files"].connect_timeout.as_millis(), 1500);
 }
 
 /// Each `(line, other, at, what)`: with `other` instead of `line` there is one problem, `what`, at `at`.
@@ -208,6 +290,31 @@ fn a_problem_of_a_server_is_found_where_it_is() {
         (name, "name = \"files\"\nscopes = [\"a b\"]", "servers[0].scopes", "visible ASCII"),
         (name, "name = \"files\"\nscopes = [\"\"]", "servers[0].scopes", "visible ASCII"),
         (name, "name = \"files\"\nscopes = [\"a\\\"b\"]", "servers[0].scopes", "without quotes"),
+        (name, "name = \"files\"\nconcurrency = 0", "servers[0].concurrency", "from 1 to 1024"),
+        (name, "name = \"files\"\nconcurrency = 1025", "servers[0].concurrency", "from 1 to 1024"),
+        (name, "name = \"files\"\nqueue = 1025", "servers[0].queue", "from 0 to 1024"),
+        (name, "name = \"files\"\nqueue_ms = 60001", "servers[0].queue_ms", "from 0 to 60000"),
+        (name, "name = \"files\"\nretries = 6", "servers[0].retries", "from 0 to 5"),
+        (name, "name = \"files\"\nstream_idle_ms = 99", "servers[0].stream_idle_ms", "from 100 to 600000"),
+        (name, "name = \"files\"\nconnect_timeout_ms = 99", "servers[0].connect_timeout_ms", "from 100 to 600000"),
+        (
+            name,
+            "name = \"files\"\nconnect_timeout_ms = 30001",
+            "servers[0].connect_timeout_ms",
+            "never reached: `timeout_ms` = 30000",
+        ),
+        (name, "name = \"files\"\nbreaker.failure_rate = 0", "servers[0].breaker.failure_rate", "from 0.001 to 1"),
+        (name, "name = \"files\"\nbreaker.failure_rate = 1.1", "servers[0].breaker.failure_rate", "to 1"),
+        (name, "name = \"files\"\nbreaker.failure_rate = -0.5", "servers[0].breaker.failure_rate", "from 0.001"),
+        (name, "name = \"files\"\nbreaker.min_requests = 0", "servers[0].breaker.min_requests", "from 1"),
+        (
+            name,
+            "name = \"files\"\nbreaker.consecutive_failures = 0",
+            "servers[0].breaker.consecutive_failures",
+            "from 1 to 1000",
+        ),
+        (name, "name = \"files\"\nbreaker.window_ms = 999", "servers[0].breaker.window_ms", "from 1000 to 600000"),
+        (name, "name = \"files\"\nbreaker.open_ms = 60001", "servers[0].breaker.open_ms", "from 100 to 60000"),
     ]);
 }
 
@@ -225,7 +332,42 @@ fn a_problem_of_a_limit_is_found_where_it_is() {
             "limits[1].by",
             "already",
         ),
+        (rate, "", "limits[0]", "at least one amount"),
+        (rate, "tokens_per_minute = 0", "limits[0].tokens_per_minute", "at least 1"),
+        (rate, "tokens_per_day = 0", "limits[0].tokens_per_day", "at least 1"),
+        (rate, "tokens_per_month = 1000000000001", "limits[0].tokens_per_month", "at most 1000000000000"),
+        (rate, "money_per_day = 0", "limits[0].money_per_day", "from 0.000001"),
+        (rate, "money_per_day = -1", "limits[0].money_per_day", "from 0.000001"),
+        (rate, "money_per_month = 1e10", "limits[0].money_per_month", "to 1000000000"),
+        (rate, "money_per_month = 1", "limits[0].money_per_month", "nothing has a price"),
     ]);
+}
+
+#[test]
+fn a_problem_of_a_price_is_found_where_it_is() {
+    let rate = "requests_per_minute = 1";
+    let price = |text: &str| format!("{rate}\n[[prices]]\n{text}");
+    for (text, at, what) in [
+        ("server = \"file\"\nper_call = 1", "prices[0].server", "there is no server `file`"),
+        ("server = \"files\"", "prices[0]", "name `per_call`"),
+        ("server = \"files\"\ntool = \"\"\nper_call = 1", "prices[0].tool", "leave it out"),
+        ("server = \"files\"\nper_call = -1", "prices[0].per_call", "from 0 to 1000000"),
+        ("server = \"files\"\nper_million_tokens = 1000001", "prices[0].per_million_tokens", "from 0 to 1000000"),
+        (
+            "server = \"files\"\nper_call = 1\n[[prices]]\nserver = \"files\"\nper_call = 2",
+            "prices[1].server",
+            "has a price already",
+        ),
+    ] {
+        each_is_found(&[(rate, &price(text), at, what)]);
+    }
+    assert!(problems(&with(rate, &price("server = \"files\"\nper_call = 0"))).is_empty(), "free is a price");
+}
+
+#[test]
+fn operators_are_a_tenant() {
+    let url = r#"url = "http://127.0.0.1:8787""#;
+    each_is_found(&[(url, &format!("{url}\noperators = \" \""), "gateway.operators", "name a tenant")]);
 }
 
 #[test]
@@ -280,7 +422,10 @@ fn everything_that_is_wrong_is_said_at_once() {
 #[test]
 fn a_problem_reads_as_one_line() {
     let problem = &problems(&with("requests_per_minute = 1", "requests_per_minute = 0"))[0];
-    assert_eq!(problem.to_string(), "limits[0].requests_per_minute: must be at least 1");
+    assert_eq!(
+        problem.to_string(),
+        "limits[0].requests_per_minute: must be at least 1; to forbid something altogether, write a policy"
+    );
 }
 
 #[test]
@@ -309,6 +454,8 @@ fn a_key_that_is_unknown_is_an_error_that_names_it() {
         ("[[issuers]]", "[[issuers]]\nurll = 1"),
         ("[[servers]]", "[[servers]]\nurll = 1"),
         ("[[limits]]", "[[limits]]\nurll = 1"),
+        ("[[limits]]", "[[prices]]\nurll = 1\n[[limits]]"),
+        ("[[limits]]", "[servers.breaker]\nurll = 1\n[[limits]]"),
         ("[gateway]", "urll = 1\n[gateway]"),
     ] {
         let error = toml::from_str::<Raw>(&with(line, key)).unwrap_err().to_string();

@@ -1,15 +1,19 @@
 //! Is this configuration one to run on? Everything that is wrong with it, at once.
 
-use std::{collections::BTreeSet, rc::Rc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+};
 
 use guard::Site;
 use identity::{Anonymous, Issuer, KeySet};
-use quota::Limit;
-use registry::{Registry, Server};
+use policy::Policies;
+use quota::{Limit, Prices};
+use registry::{Admission, Pins, Registry, Server};
+use upstream::Resilience;
 use url::Url;
 
-use super::raw::{AuditMode, Raw, RawIssuer, RawLimit, RawServer};
-use crate::endpoint::is_name;
+use super::raw::{AuditMode, Raw, RawIssuer};
 
 /// A configuration that holds together.
 #[derive(Debug)]
@@ -18,14 +22,26 @@ pub struct Config {
     pub bundle: String,
     /// Where the gateway stands.
     pub site: Site,
+    /// The tenant whose tokens may operate the gateway.
+    pub operators: Option<String>,
     /// Leave to serve callers without a token, if it was given.
     pub anonymous: Option<Anonymous>,
     /// Whose tokens are accepted.
     pub issuers: Vec<ConfiguredIssuer>,
     /// What can be called.
     pub registry: Registry,
+    /// How each server's trouble stays its own, by server.
+    pub resilience: BTreeMap<String, Resilience>,
+    /// What becomes of tools that are not pinned, by server.
+    pub admission: BTreeMap<String, Admission>,
+    /// Who may do what, and a candidate beside it.
+    pub policies: Policies,
+    /// The approved tool definitions, by server.
+    pub pins: BTreeMap<String, Pins>,
     /// How much.
     pub limits: Vec<Limit>,
+    /// What calls cost.
+    pub prices: Prices,
     /// Whether an answer waits for its record.
     pub audit: AuditMode,
     /// The largest body a caller may send.
@@ -60,53 +76,96 @@ pub struct Problem {
     pub what: String,
 }
 
+impl Config {
+    /// How `server`'s trouble stays its own.
+    #[must_use]
+    pub fn resilience(&self, server: &Server) -> Resilience {
+        self.resilience.get(&server.name).copied().unwrap_or_else(|| Resilience::within(server.timeout))
+    }
+}
+
+impl Problem {
+    /// The file, line and column (both from 1) it is at, if [`Problem::at`] names a file beside `gateway.toml`.
+    #[must_use]
+    pub fn place(&self) -> Option<(&str, u32, u32)> {
+        let (rest, column) = self.at.rsplit_once(':')?;
+        let (file, line) = rest.rsplit_once(':')?;
+        Some((file, line.parse().ok()?, column.parse().ok()?))
+    }
+}
+
 impl Raw {
     /// The configuration this is, as bundle `bundle`.
     ///
     /// # Errors
     /// Every [`Problem`] there is.
     pub fn validate(self, bundle: &str) -> Result<Config, Vec<Problem>> {
-        let mut problems = Problems(Vec::new());
-        let url = problems.origin("gateway.url", &self.gateway.url);
-        for (n, origin) in self.gateway.allowed_origins.iter().enumerate() {
-            problems.origin(&format!("gateway.allowed_origins[{n}]"), origin);
-        }
-        let anonymous = problems.anonymous(self.gateway.anonymous, url.as_ref());
-        if self.issuers.is_empty() && !self.gateway.anonymous {
-            problems.add("issuers", "name at least one issuer, or nobody can call");
-        }
-        if !(1024..=MAX_BODY_BYTES).contains(&self.gateway.max_body_bytes) {
-            problems.add("gateway.max_body_bytes", "must be from 1024 to 16777216");
-        }
+        let mut problems = Problems::default();
+        let anonymous = problems.gateway(&self);
         problems.unique("issuers", "issuer", self.issuers.iter().map(|issuer| issuer.issuer.as_str()));
         problems.unique("servers", "name", self.servers.iter().map(|server| server.name.as_str()));
+        let (limits, prices) = problems.spend(&self);
+        let pins = problems.pinned(&self);
+        let policies = problems.policies(&self);
         let issuers: Vec<_> =
             self.issuers.into_iter().enumerate().filter_map(|(n, raw)| problems.issuer(n, raw)).collect();
-        let servers = self.servers.into_iter().enumerate().map(|(n, raw)| problems.server(n, raw)).collect();
-        problems.distinct(&self.limits);
-        let limits = self.limits.into_iter().enumerate().map(|(n, raw)| problems.limit(n, raw)).collect();
-        let site = Site::new(&self.gateway.url, self.gateway.allowed_origins);
-        if !problems.0.is_empty() {
-            return Err(problems.0);
+        let (mut resilience, mut admission) = (BTreeMap::new(), BTreeMap::new());
+        let mut servers = Vec::new();
+        for (n, raw) in self.servers.into_iter().enumerate() {
+            resilience.insert(raw.name.clone(), problems.resilience(n, &raw));
+            admission.insert(raw.name.clone(), raw.pins);
+            servers.push(problems.server(n, raw));
         }
+        problems.none()?;
         Ok(Config {
             bundle: bundle.to_owned(),
-            site,
+            site: Site::new(&self.gateway.url, self.gateway.allowed_origins),
+            operators: self.gateway.operators,
             anonymous,
             issuers,
             registry: Registry::new(servers),
+            resilience,
+            admission,
+            policies,
+            pins,
             limits,
+            prices,
             audit: self.gateway.audit,
             max_body_bytes: self.gateway.max_body_bytes,
         })
     }
 }
 
-struct Problems(Vec<Problem>);
+/// What was found so far.
+#[derive(Default)]
+pub(super) struct Problems(Vec<Problem>);
 
 impl Problems {
-    fn add(&mut self, at: impl Into<String>, what: impl Into<String>) {
+    pub(super) fn add(&mut self, at: impl Into<String>, what: impl Into<String>) {
         self.0.push(Problem { at: at.into(), what: what.into() });
+    }
+
+    /// All is well, unless something was found.
+    pub(super) fn none(self) -> Result<(), Vec<Problem>> {
+        if self.0.is_empty() { Ok(()) } else { Err(self.0) }
+    }
+
+    fn gateway(&mut self, raw: &Raw) -> Option<Anonymous> {
+        let gateway = &raw.gateway;
+        let url = self.origin("gateway.url", &gateway.url);
+        for (n, origin) in gateway.allowed_origins.iter().enumerate() {
+            self.origin(&format!("gateway.allowed_origins[{n}]"), origin);
+        }
+        if raw.issuers.is_empty() && !gateway.anonymous {
+            self.add("issuers", "name at least one issuer, or nobody can call");
+        }
+        if !(1024..=MAX_BODY_BYTES).contains(&gateway.max_body_bytes) {
+            self.add("gateway.max_body_bytes", "must be from 1024 to 16777216");
+        }
+        if gateway.operators.as_ref().is_some_and(|tenant| tenant.trim().is_empty()) {
+            self.add("gateway.operators", "name a tenant, or leave it out: then nobody operates over the API");
+        }
+        self.anonymous(gateway.anonymous, url.as_ref())
     }
 
     /// An origin: https, or http on loopback, without path, query or credentials.
@@ -122,7 +181,7 @@ impl Problems {
     }
 
     /// A URL the gateway may name or fetch: no credentials in it, and plain http only to loopback (RFC 8252 §8.3).
-    fn url(&mut self, at: &str, text: &str) -> Option<Url> {
+    pub(super) fn url(&mut self, at: &str, text: &str) -> Option<Url> {
         let url = match Url::parse(text) {
             Ok(url) => url,
             Err(error) => {
@@ -163,17 +222,6 @@ impl Problems {
         }
     }
 
-    /// Two limits that tell the same apart would count every request twice, in one ledger.
-    fn distinct(&mut self, limits: &[RawLimit]) {
-        let mut seen = BTreeSet::new();
-        for (n, limit) in limits.iter().enumerate() {
-            let by: BTreeSet<quota::By> = limit.by.iter().copied().collect();
-            if by.len() < limit.by.len() || !seen.insert(by) {
-                self.add(format!("limits[{n}].by"), "names what this or another limit tells apart already");
-            }
-        }
-    }
-
     fn issuer(&mut self, n: usize, raw: RawIssuer) -> Option<ConfiguredIssuer> {
         let at = |key: &str| format!("issuers[{n}].{key}");
         self.url(&at("issuer"), &raw.issuer);
@@ -198,54 +246,6 @@ impl Problems {
         let issuer = Issuer { issuer: raw.issuer, tenant_claim: raw.tenant_claim, roles_claim: raw.roles_claim };
         keys.map(|keys| ConfiguredIssuer { issuer, keys })
     }
-
-    fn server(&mut self, n: usize, raw: RawServer) -> Server {
-        let at = |key: &str| format!("servers[{n}].{key}");
-        if !is_name(&raw.name) {
-            self.add(at("name"), format!("`{}` must be 1 to 64 of a-z, 0-9, `-` and `_`", raw.name));
-        }
-        if raw.instances.is_empty() {
-            self.add(at("instances"), "name at least one URL");
-        }
-        for (m, instance) in raw.instances.iter().enumerate() {
-            self.url(&at(&format!("instances[{m}]")), instance);
-        }
-        if !(MIN_TIMEOUT_MS..=MAX_TIMEOUT_MS).contains(&raw.timeout_ms) {
-            self.add(at("timeout_ms"), "must be from 100 to 600000");
-        }
-        if !(1_000..=MAX_IDLE_MS).contains(&raw.idle_ms) {
-            self.add(at("idle_ms"), "must be from 1000 to 604800000 (a week)");
-        }
-        if raw
-            .scopes
-            .iter()
-            .any(|scope| scope.is_empty() || scope.contains(|c: char| !c.is_ascii_graphic() || c == '"' || c == '\\'))
-        {
-            self.add(at("scopes"), "a scope is visible ASCII without quotes and backslashes (RFC 6749 §3.3)");
-        }
-        Server {
-            name: raw.name,
-            instances: raw.instances,
-            tenants: raw.tenants.map(|tenants| tenants.into_iter().collect()),
-            scopes: raw.scopes,
-            timeout: Duration::from_millis(raw.timeout_ms),
-            idle: Duration::from_millis(raw.idle_ms),
-            secret: raw.secret,
-        }
-    }
-
-    fn limit(&mut self, n: usize, raw: RawLimit) -> Limit {
-        if raw.by.is_empty() {
-            self.add(format!("limits[{n}].by"), "name at least one of tenant, agent, user, server");
-        }
-        if raw.requests_per_minute == 0 {
-            self.add(format!("limits[{n}].requests_per_minute"), "must be at least 1");
-        }
-        Limit { by: raw.by, requests_per_minute: raw.requests_per_minute }
-    }
 }
 
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
-const MIN_TIMEOUT_MS: u64 = 100;
-const MAX_TIMEOUT_MS: u64 = 600_000;
-const MAX_IDLE_MS: u64 = 7 * 24 * 3600 * 1000;

@@ -1,0 +1,69 @@
+//! What may a caller know of? Lists without what it may not use, and without what nobody approved.
+
+use std::rc::Rc;
+
+use http::Response;
+use mcp::{
+    definition::Definition,
+    page::{self, Fate, Item, Kind},
+};
+use policy::{Action, Sight};
+use session::Route;
+
+use crate::{
+    definitions::Place,
+    draft::Draft,
+    instances::Reached,
+    pipeline::{Cleared, Passing},
+    platform::Platform,
+    refusal::Refusal,
+    serve::Gateway,
+};
+
+impl<P: Platform> Gateway<P> {
+    /// Hands an answer on; a list only after everything was taken out of it that the caller may not know of.
+    pub(crate) async fn shown(
+        &self,
+        cleared: &Cleared<'_>,
+        route: &Rc<Route>,
+        draft: &Draft,
+        reached: Reached<P::Body>,
+    ) -> Result<Response<P::Body>, Refusal> {
+        let passing = &cleared.passing;
+        let kinds: Vec<Kind> = passing.said.asked.iter().filter_map(|asked| Kind::of_method(asked.method)).collect();
+        let silence = passing.config.resilience(cleared.server()).stream_idle;
+        if kinds.is_empty() || !passing.config.is_watched(cleared.server()) {
+            return Ok(self.metered(draft, reached, silence));
+        }
+        let Reached { answer, seat } = reached;
+        let heard = self.hear(answer, passing.said.requests, silence).await?;
+        drop(seat);
+        let (status, headers) = (heard.status, heard.headers.clone());
+        let place = passing.place(route);
+        let body = heard.rewritten(|text| page::filter(text, &kinds, |item| self.fate(passing, &place, item)));
+        let body = body.map_err(|unreadable| Refusal::Garbage(unreadable.to_string()))?;
+        Ok(self.finished(draft, status, &headers, body))
+    }
+
+    fn fate(&self, passing: &Passing<'_>, place: &Place, item: &Item<'_>) -> Fate {
+        let sight = match item.kind {
+            Kind::Tools => self.sees_tool(passing, place, item),
+            Kind::Prompts => self.sees(passing, Action::GetPrompt(&item.key), None),
+            Kind::Resources | Kind::Templates => self.sees(passing, Action::ReadResource(&item.key), None),
+        };
+        match sight {
+            Sight::Visible => Fate::Keep,
+            Sight::Hidden => Fate::Drop,
+        }
+    }
+
+    fn sees_tool(&self, passing: &Passing<'_>, place: &Place, item: &Item<'_>) -> Sight {
+        // What cannot be read cannot be approved either.
+        let Ok(definition) = Definition::read(item.raw) else { return Sight::Hidden };
+        let offer = self.learn(place, &definition);
+        match offer.is_admitted {
+            true => self.sees(passing, Action::CallTool(&item.key), Some(&offer)),
+            false => Sight::Hidden,
+        }
+    }
+}
