@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, bail};
-use gateway::config::{self, Bundle, Raw};
+use gateway::config::{self, Bundle, Folder, Problem, Raw};
 use toml::{Table, Value};
 
 use crate::{host, token::persisted_secret};
@@ -85,6 +85,23 @@ impl Configuration {
         Ok(())
     }
 
+    /// Writes it to `folder` with what lies beside it, so that `turnpike` can plan and push what runs, and changes to it.
+    pub(crate) fn copy_to(&self, folder: &Path) -> Result<()> {
+        for beside in ["policies", "candidate", "pins"] {
+            let copy = folder.join(beside);
+            if copy.is_dir() {
+                fs::remove_dir_all(&copy)?;
+            }
+            for name in listed(&self.folder.join(beside)).map_err(anyhow::Error::msg)? {
+                fs::create_dir_all(&copy)?;
+                fs::copy(self.folder.join(beside).join(&name), copy.join(&name))?;
+            }
+        }
+        fs::create_dir_all(folder)?;
+        let file = folder.join("gateway.toml");
+        fs::write(&file, toml::to_string(&self.table)?).with_context(|| format!("cannot write `{}`", file.display()))
+    }
+
     /// The names of the servers, in their order.
     pub(crate) fn servers(&self) -> Vec<String> {
         self.server_texts("name")
@@ -95,6 +112,11 @@ impl Configuration {
         let servers = self.table.get("servers")?.as_array()?;
         let tenants = servers.iter().filter_map(|server| server.get("tenants")?.as_array()?.first());
         tenants.filter_map(Value::as_str).map(str::to_owned).next()
+    }
+
+    /// The tenant whose tokens may operate the gateway, if the file names one.
+    pub(crate) fn operators(&self) -> Option<String> {
+        self.table.get("gateway")?.get("operators")?.as_str().map(str::to_owned)
     }
 
     /// The values of the secrets it names, from `known` or the environment.
@@ -158,24 +180,44 @@ pub(crate) fn documents(configuration: &Configuration) -> Result<BTreeMap<String
     Ok(BTreeMap::from([(config::key(&bundle.id), bundle.json), (config::LIVE_KEY.to_owned(), bundle.id)]))
 }
 
-/// The configuration as the gateway will read it, after the gateway's own judgement.
+/// The configuration as the gateway will read it, with what lies beside the file, after the gateway's own judgement.
 fn bundle(configuration: &Configuration) -> Result<Bundle> {
     let raw = configuration.table.clone().try_into::<Raw>();
-    let raw = raw.map_err(|error| anyhow!("the configuration is not valid: {}", error.message()))?;
-    let read = |file: &str| {
-        let path = configuration.folder.join(file);
-        fs::read_to_string(&path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))
-    };
-    let bundle = Bundle::new(raw, read).map_err(|error| anyhow!("the configuration is not valid: {error}"))?;
-    let opened = Bundle::open(&bundle.id, &bundle.json).map_err(anyhow::Error::msg)?;
-    if let Err(problems) = opened.validate(&bundle.id) {
+    let mut raw = raw.map_err(|error| anyhow!("the configuration is not valid: {}", error.message()))?;
+    let wrong = |problems: Vec<Problem>| {
         let problems: Vec<_> = problems.iter().map(|problem| format!("  {problem}")).collect();
-        bail!("the configuration is not valid:\n{}", problems.join("\n"));
-    }
+        anyhow!("the configuration is not valid:\n{}", problems.join("\n"))
+    };
+    let folder = &configuration.folder;
+    let mut beside =
+        Folder { list: |name: &str| listed(&folder.join(name)), read: |name: &str| text(&folder.join(name)) };
+    beside.fill(&mut raw).map_err(wrong)?;
+    let bundle = Bundle::of(&raw)?;
+    raw.validate(&bundle.id).map_err(wrong)?;
     Ok(bundle)
 }
 
-const OBJECTS: [(&str, &str); 3] = [("SESSION", "Session"), ("LEDGER", "Ledger"), ("CHAIN", "Chain")];
+/// The names in a folder; none where there is none.
+fn listed(folder: &Path) -> Result<Vec<String>, String> {
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(folder).map_err(|error| format!("cannot read `{}`: {error}", folder.display()))?;
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+}
+
+fn text(file: &Path) -> Result<String, String> {
+    fs::read_to_string(file).map_err(|error| format!("cannot read `{}`: {error}", file.display()))
+}
+
+const OBJECTS: [(&str, &str); 6] = [
+    ("SESSION", "Session"),
+    ("LEDGER", "Ledger"),
+    ("USAGE", "Usage"),
+    ("BREAKER", "Breaker"),
+    ("RELEASE", "Release"),
+    ("CHAIN", "Chain"),
+];
 
 #[cfg(test)]
 mod tests {

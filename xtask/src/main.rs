@@ -70,9 +70,10 @@ async fn perform(action: Action) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::locate()?;
     match action {
         Action::Run(options) => run::run(&workspace, &options).await,
-        Action::Test => test::run(&workspace).await,
+        Action::Test(options) => test::run(&workspace, &options).await,
         Action::Conformance => conformance::run(&workspace).await,
         Action::Bench(options) => bench::run(&workspace, &options).await,
+        Action::Token(options) => token::print(&workspace, &options),
         Action::Build => deploy::build(&workspace).await,
         Action::Bundle(options) => deploy::bundle(&options),
         Action::Leash(leash) => Ok(leash::exec(&leash)),
@@ -91,11 +92,13 @@ enum Action {
     /// Set up, build, and put the gateway in front of three MCP servers
     Run(run::Options),
     /// Check format and lints, run all tests, real clients and the conformance suite
-    Test,
+    Test(test::Options),
     /// Run the official conformance suite directly and through the gateway, and compare
     Conformance,
     /// Measure what the gateway adds to a call, beside a bare pass-through Worker
     Bench(bench::Options),
+    /// Print a token that a gateway of `cargo xtask run` accepts
+    Token(token::Options),
     /// Build the Worker for `wrangler deploy`, which calls this
     Build,
     /// Print a configuration as `wrangler kv bulk put` takes it

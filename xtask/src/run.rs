@@ -70,9 +70,10 @@ impl Env {
     fn write(state: &Path, stack: &Stack) -> Result<Self> {
         let path = Self::forget(state);
         let text = format!(
-            "TURNPIKE_URL={}\nTURNPIKE_TOKEN={}\nTURNPIKE_PID={}\n",
+            "TURNPIKE_URL={}\nTURNPIKE_TOKEN={}\nTURNPIKE_OPERATOR_TOKEN={}\nTURNPIKE_PID={}\n",
             stack.origin,
             stack.token.as_deref().unwrap_or_default(),
+            stack.operator.as_deref().unwrap_or_default(),
             std::process::id()
         );
         write_private(&path, &text)?;

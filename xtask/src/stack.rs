@@ -16,7 +16,7 @@ use crate::{
     host::{self, Busy, Description},
     processes::{Processes, Program},
     progress::Step,
-    token::{ISSUER, Issuer, persisted_secret},
+    token::{Bearer, ISSUER, Issuer, persisted_secret},
     workspace::Workspace,
 };
 
@@ -47,7 +47,7 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// The example: two stdio servers behind the connector, and the fixture.
+    /// The example: three stdio servers behind the connector, and the fixture.
     pub(crate) fn example(workspace: &Workspace) -> Result<Self> {
         let configuration = Configuration::read(&workspace.root.join("infra/gateway.toml"))?;
         Ok(Self { configuration, servers: Servers::Ours })
@@ -73,6 +73,8 @@ pub(crate) struct Stack {
     pub(crate) origin: String,
     /// A token of the development issuer, where it is trusted.
     pub(crate) token: Option<String>,
+    /// One of an operator, where the configuration names whose they are.
+    pub(crate) operator: Option<String>,
     /// What stands behind it.
     pub(crate) servers: Vec<Server>,
 }
@@ -107,6 +109,9 @@ impl Stack {
         }
         let trust = Trust::establish(plan, &mut configuration, port)?;
         let secrets = configuration.secrets(&secrets)?;
+        if servers == Servers::Ours {
+            configuration.copy_to(&plan.state.join("infra"))?;
+        }
         let mut worker = configuration::worker(&plan.state, port, &configuration, secrets)?;
         // A configuration that is wrong has been refused by now, before the long build.
         worker.modules = artifacts::worker(workspace, artifacts::Build::Gateway).await?;
@@ -118,7 +123,8 @@ impl Stack {
             .servers()
             .into_iter()
             .map(|name| Server { first_call: first_call(&name).filter(|_| servers == Servers::Ours), name });
-        Ok(Self { processes, origin: trust.origin, token: trust.token, servers: servers.collect() })
+        let Trust { origin, token, operator } = trust;
+        Ok(Self { processes, origin, token, operator, servers: servers.collect() })
     }
 }
 
@@ -126,6 +132,7 @@ impl Stack {
 struct Trust {
     origin: String,
     token: Option<String>,
+    operator: Option<String>,
 }
 
 impl Trust {
@@ -134,7 +141,7 @@ impl Trust {
     fn establish(plan: &Plan, configuration: &mut Configuration, port: u16) -> Result<Self> {
         let origin = format!("http://127.0.0.1:{port}");
         if configuration.url().is_some() && configuration.loopback_port().is_none() {
-            return Ok(Self { origin, token: None });
+            return Ok(Self { origin, token: None, operator: None });
         }
         if configuration.loopback_port() != Some(port) {
             configuration.set("url", origin.as_str())?;
@@ -146,8 +153,10 @@ impl Trust {
         configuration.trust(ISSUER, &jwks)?;
         let audience = configuration.url().unwrap_or(&origin).to_owned();
         let tenant = configuration.tenant().unwrap_or_else(|| TENANT.to_owned());
-        let token = issuer.token(&audience, &tenant)?;
-        Ok(Self { origin: audience.trim_end_matches('/').to_owned(), token: Some(token) })
+        let token = issuer.token(&audience, &Bearer::developer(&tenant))?;
+        let operator = configuration.operators().map(|tenant| issuer.token(&audience, &Bearer::operator(&tenant)));
+        let origin = audience.trim_end_matches('/').to_owned();
+        Ok(Self { origin, token: Some(token), operator: operator.transpose()? })
     }
 }
 
@@ -161,7 +170,7 @@ async fn behind(
 ) -> Result<BTreeMap<String, String>> {
     let secret = persisted_secret(&plan.state.join("connector.key"))?;
     let connector = connector(workspace, &plan.state, &secret, processes).await?;
-    for server in ["everything", "memory"] {
+    for server in ["everything", "memory", "files"] {
         configuration.set_instances(server, &[format!("{connector}/{server}/mcp")])?;
     }
     configuration.set_instances("fixture", &[fixture(workspace, processes).await?])?;
@@ -170,7 +179,7 @@ async fn behind(
 
 async fn connector(workspace: &Workspace, state: &Path, secret: &str, processes: &mut Processes) -> Result<String> {
     let binary = artifacts::connector(workspace).await?;
-    let step = Step::begin("the connector with two stdio servers");
+    let step = Step::begin("the connector with three stdio servers");
     let listen = format!("127.0.0.1:{}", host::port(CONNECTOR_PORT, Busy::Elsewhere)?);
     let file = connector_toml(workspace, state, &listen)?;
     let mut program = Program::new(workspace, "connector", binary)?;
@@ -183,9 +192,11 @@ async fn connector(workspace: &Workspace, state: &Path, secret: &str, processes:
 }
 
 /// The example's file with the address that is free, the programs' full paths (theirs are from
-/// the folder of the example), and a place of its own for what the memory server remembers.
+/// the folder of the example), and places of their own for what the servers keep.
 fn connector_toml(workspace: &Workspace, state: &Path, listen: &str) -> Result<PathBuf> {
     let folder = workspace.root.join("infra");
+    let files = state.join("files");
+    fs::create_dir_all(files.join("drafts"))?;
     let mut table: Table = fs::read_to_string(folder.join("connector.toml"))?.parse()?;
     table.insert("connector".to_owned(), Value::Table(texts([("listen", listen)])));
     let memory = state.join("memory.jsonl").display().to_string();
@@ -193,6 +204,9 @@ fn connector_toml(workspace: &Workspace, state: &Path, listen: &str) -> Result<P
     for server in servers.into_iter().flatten().filter_map(Value::as_table_mut) {
         if let Some(Value::String(command)) = server.get_mut("command") {
             *command = folder.join(&*command).display().to_string();
+        }
+        if server.get("name").and_then(Value::as_str) == Some("files") {
+            server.insert("args".to_owned(), Value::Array(vec![Value::String(files.display().to_string())]));
         }
         let set_env = texts([("MEMORY_FILE_PATH", memory.as_str())]);
         server.insert("set_env".to_owned(), Value::Table(set_env));
@@ -222,6 +236,7 @@ fn first_call(server: &str) -> Option<FirstCall> {
     let (tool, arguments) = match server {
         "everything" => ("echo", json!({ "message": "hello from a stdio server" })),
         "memory" => ("read_graph", json!({})),
+        "files" => ("list_allowed_directories", json!({})),
         "fixture" => ("echo", json!({ "text": "hello from a remote server" })),
         _ => return None,
     };

@@ -8,6 +8,7 @@ use std::{
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::Path,
+    process::ExitCode,
 };
 
 use anyhow::{Context, Result, anyhow};
@@ -19,6 +20,8 @@ use jwt_compact::{
 };
 use serde::Serialize;
 use serde_json::{Value, json};
+
+use crate::workspace::Workspace;
 
 /// The development issuer: signs tokens that only a local gateway trusts.
 pub(crate) struct Issuer {
@@ -42,15 +45,16 @@ impl Issuer {
     }
 
     /// A token for the whole gateway at `audience`, good for 12 hours.
-    pub(crate) fn token(&self, audience: &str, tenant: &str) -> Result<String> {
-        let now = now()?;
+    pub(crate) fn token(&self, audience: &str, bearer: &Bearer) -> Result<String> {
+        let (now, scope) = (now()?, bearer.scopes.join(" "));
         let mut claims = Claims::new(DevelopmentClaims {
             iss: ISSUER,
             aud: audience,
-            sub: "developer",
-            client_id: "xtask",
-            tenant,
-            scope: "mcp",
+            sub: &bearer.user,
+            client_id: &bearer.agent,
+            tenant: &bearer.tenant,
+            scope: &scope,
+            roles: &bearer.roles,
         });
         claims.issued_at = Some(now);
         claims.expiration = Some(now + Duration::hours(12));
@@ -58,6 +62,70 @@ impl Issuer {
         let token = Ed25519.token(&header, &claims, &self.key);
         token.map_err(|error| anyhow!("cannot sign the development token: {error}"))
     }
+}
+
+/// Whom a token names. On the command line: `cargo xtask token --tenant globex --agent support --role staff`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Bearer {
+    /// The organisation
+    #[arg(long, default_value = "acme")]
+    pub(crate) tenant: String,
+    /// The program that calls
+    #[arg(long, default_value = "xtask")]
+    pub(crate) agent: String,
+    /// On whose behalf
+    #[arg(long, default_value = "developer")]
+    pub(crate) user: String,
+    /// What the token is granted; may be said several times
+    #[arg(long = "scope", default_values_t = ["mcp".to_owned()])]
+    pub(crate) scopes: Vec<String>,
+    /// What the user is; may be said several times
+    #[arg(long = "role")]
+    pub(crate) roles: Vec<String>,
+}
+
+impl Bearer {
+    /// The developer, in `tenant`.
+    pub(crate) fn developer(tenant: &str) -> Self {
+        let text = str::to_owned;
+        Self {
+            tenant: text(tenant),
+            agent: text("xtask"),
+            user: text("developer"),
+            scopes: vec![text("mcp")],
+            roles: Vec::new(),
+        }
+    }
+
+    /// Who may do everything an operator may, in `tenant`.
+    pub(crate) fn operator(tenant: &str) -> Self {
+        let scopes = ["bundle:read", "bundle:push", "usage:read", "audit:read", "audit:read:unknown"];
+        Self {
+            agent: "turnpike".to_owned(),
+            user: "operator".to_owned(),
+            scopes: scopes.map(str::to_owned).into(),
+            ..Self::developer(tenant)
+        }
+    }
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    bearer: Bearer,
+    /// The gateway it is for
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8787")]
+    audience: String,
+}
+
+/// Prints a token of the development issuer, which a gateway that `cargo xtask run` started accepts.
+///
+/// # Errors
+/// If the issuer's key cannot be read or made.
+pub(crate) fn print(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    let issuer = Issuer::in_folder(&workspace.folder("run")?)?;
+    println!("{}", issuer.token(&options.audience, &options.bearer)?);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// 32 random bytes in base64url, the same on every call for `path`.
@@ -87,7 +155,7 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<()> {
 /// As the gateway's configuration names it; nothing is ever fetched from there.
 pub(crate) const ISSUER: &str = "https://development.turnpike.invalid";
 
-#[derive(Serialize, serde::Deserialize)]
+#[derive(Serialize)]
 struct DevelopmentClaims<'a> {
     iss: &'a str,
     aud: &'a str,
@@ -95,6 +163,7 @@ struct DevelopmentClaims<'a> {
     client_id: &'a str,
     tenant: &'a str,
     scope: &'a str,
+    roles: &'a [String],
 }
 
 fn now() -> Result<DateTime<Utc>> {
@@ -114,7 +183,8 @@ mod tests {
     fn a_token_verifies_with_the_key_that_is_kept() {
         let folder = std::env::temp_dir().join(format!("turnpike-issuer-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
-        let token = Issuer::in_folder(&folder).unwrap().token("http://127.0.0.1:8787", "acme").unwrap();
+        let token =
+            Issuer::in_folder(&folder).unwrap().token("http://127.0.0.1:8787", &Bearer::developer("acme")).unwrap();
         let key = Issuer::in_folder(&folder).unwrap().key.verifying_key();
         let token = UntrustedToken::new(&token).unwrap();
         let claims = Ed25519.validator::<Value>(&key).validate(&token).unwrap();

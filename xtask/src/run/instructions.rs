@@ -38,8 +38,29 @@ With the MCP Inspector:
   . {env}
   npx mcp-inspector --cli $TURNPIKE_URL/mcp/{server} --transport http {inspector} --method tools/list
 
-{env} holds TURNPIKE_URL, TURNPIKE_TOKEN (good for 12 hours) and TURNPIKE_PID. Ctrl-C ends it all."#,
+{operator}{env} holds TURNPIKE_URL, TURNPIKE_TOKEN, TURNPIKE_OPERATOR_TOKEN (good for 12 hours) and TURNPIKE_PID. Ctrl-C ends it all."#,
+        operator = stack.operator.as_ref().map_or_else(String::new, |_| operate(&env.to_string())),
         names = names.join(", "),
+    )
+}
+
+/// What an operator can do, with a copy of the configuration that runs.
+fn operate(env: &str) -> String {
+    let folder = env.strip_suffix("/env").map_or_else(|| "infra".to_owned(), |state| format!("{state}/infra"));
+    format!(
+        r#"As its operator ({folder} is the configuration that runs; change something in it first):
+
+  . {env}; export TURNPIKE_URL TURNPIKE_TOKEN=$TURNPIKE_OPERATOR_TOKEN
+  cargo run -q -p turnpike -- plan {folder}
+  cargo run -q -p turnpike -- push {folder}
+  cargo run -q -p turnpike -- rollback
+  cargo run -q -p turnpike -- usage acme
+
+As another agent:
+
+  TURNPIKE_TOKEN=$(cargo xtask token --tenant globex --agent reporter --audience $TURNPIKE_URL)
+
+"#
     )
 }
 
