@@ -22,6 +22,8 @@ scenarios! {
     a_policy_that_fails_denies,
     arguments_policy_cannot_read_are_refused,
     lists_in_a_batch_are_filtered,
+    a_filtered_list_cannot_be_resumed_unfiltered,
+    what_some_servers_read_otherwise_is_refused,
 }
 
 const READERS: &str = r#"
@@ -184,6 +186,34 @@ async fn lists_in_a_batch_are_filtered(stage: Stage) {
     assert_eq!(answer.status, 200, "{answer:?}");
     let text = String::from_utf8(answer.body.to_vec()).unwrap();
     assert!(text.contains("\"echo\"") && !text.contains("whoami"), "{text}");
+}
+
+async fn a_filtered_list_cannot_be_resumed_unfiltered(stage: Stage) {
+    let one = &Shared::running().one;
+    let policies = READERS.replace("json", "one");
+    let setup = Setup::new().server("one", &[&one.url]).policies(&policies).pins("one", &one.tools().await);
+    let gateway = stage.open(setup).await;
+    let reader = gateway.caller_with("one", &token(&gateway, "reader")).open().await;
+    let listed = reader.request("tools/list", json!({})).await;
+    let text = String::from_utf8(listed.body.to_vec()).unwrap();
+    assert!(listed.header("content-type").starts_with("text/event-stream"), "{listed:?}");
+    assert!(text.contains("\"echo\"") && !text.contains("whoami") && !text.contains("id: "), "{text}");
+}
+
+async fn what_some_servers_read_otherwise_is_refused(stage: Stage) {
+    let gateway = stage.open(setup(READERS).await).await;
+    let writer = session(&gateway, "writer").await;
+    let call = |params: &str| format!(r#"{{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{params}}}"#);
+    for params in [
+        r#"{"name":"echo","Name":"whoami","arguments":{"text":"x"}}"#,
+        r#"{"name":"echo","arguments":{"text":"x"},"Arguments":{"text":"a secret"}}"#,
+        r#"{"name":"echo","arguments":{"text":"x","Text":"a secret"}}"#,
+    ] {
+        let answer = writer.post(call(params)).send().await;
+        assert_eq!((answer.status, answer.code()), (400, -32602), "{params}: {answer:?}");
+    }
+    let message = r#"{"jsonrpc":"2.0","id":9,"method":"ping","Method":"tools/call"}"#;
+    writer.post(message).send().await.refuses(400, -32600);
 }
 
 /// A gateway before a server whose tools are approved, so that policies may speak of their arguments.

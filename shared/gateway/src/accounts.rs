@@ -16,6 +16,7 @@ use crate::{
     pipeline::Passing,
     platform::{Arrived, Platform},
     quotas::Tolls,
+    refusal::Refusal,
     serve::Gateway,
 };
 
@@ -120,15 +121,17 @@ impl<P: Platform> Gateway<P> {
             let cost = Amount { requests: account.requests.into(), tokens, money_micros };
             self.settle(&account.tolls, cost.minus(account.need()));
             let calls = account.requests.into();
-            self.tally(account, &Counts { calls, denied: 0, tokens_in, tokens_out, money_micros });
+            let shadowed = ending.shadowed;
+            self.tally(account, &Counts { calls, denied: 0, shadowed, tokens_in, tokens_out, money_micros });
         }
         self.gather(ending.chain.clone(), ending.entry(now, end, bytes_out, spent));
     }
 
     /// A request was refused.
-    pub(crate) fn refused(&self, account: &Account) {
+    pub(crate) fn refused(&self, account: &Account, refusal: &Refusal) {
         let denied = account.requests.max(1).into();
-        self.tally(account, &Counts { denied, ..Counts::default() });
+        let shadowed = refusal.denied().and_then(policy::Denied::shadow).map_or(0, |_| 1);
+        self.tally(account, &Counts { denied, shadowed, ..Counts::default() });
     }
 
     /// Writes what was used since the last time.

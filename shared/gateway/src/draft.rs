@@ -42,6 +42,8 @@ pub(crate) struct Ending {
     instance: Option<String>,
     /// Whom it is charged to; `None` if that never was found out.
     pub(crate) account: Option<Rc<Account>>,
+    /// 1 if the candidate policies would have decided otherwise.
+    pub(crate) shadowed: u64,
 }
 
 impl Draft {
@@ -147,6 +149,7 @@ impl Draft {
             session: None,
             instance: None,
             account: self.account.clone(),
+            shadowed: u64::from(self.decision.shadow.is_some()),
         }
     }
 }

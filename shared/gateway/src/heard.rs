@@ -85,7 +85,8 @@ impl Heard {
         }
     }
 
-    /// The answer's body, each message in it as `rewrite` gives it.
+    /// The answer's body, each message in it as `rewrite` gives it. Event ids are left out, and events that only bring
+    /// one: a stream that was resumed by them would bring the messages as they were.
     pub(crate) fn rewritten<E>(
         self,
         mut rewrite: impl for<'a> FnMut(&'a str) -> Result<Cow<'a, str>, E>,
@@ -94,7 +95,8 @@ impl Heard {
             Spoken::Whole(text) => Ok(rewrite(&text)?.into_owned().into()),
             Spoken::Events(events) => {
                 let mut written = String::new();
-                for mut event in events {
+                for mut event in events.into_iter().filter(|event| !event.data.is_empty()) {
+                    event.id = None;
                     if count_responses(&event.data) > 0 {
                         event.data = rewrite(&event.data)?.into_owned();
                     }

@@ -242,7 +242,7 @@ impl<P: Platform> Gateway<P> {
         refusal: Refusal,
     ) -> Response<P::Body> {
         if let Some(account) = draft.account().filter(|_| !draft.is_decided()) {
-            self.refused(account);
+            self.refused(account, &refusal);
         }
         if draft.is_decided() {
             self.ended(draft.ending(), (refusal.status(), &refusal.reason()), 0, &Measured::default());

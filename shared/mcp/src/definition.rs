@@ -72,7 +72,7 @@ impl Definition {
         };
         let name = named(&members)?;
         let wrong = |what: String| Unusable::Member { tool: json::clip(&name).to_owned(), what };
-        if let Some(key) = members.keys().find(|key| DIGESTED.iter().any(|one| page::is_disguised(key, one))) {
+        if let Some(key) = members.keys().find(|key| DIGESTED.iter().any(|one| json::is_disguised(key, one))) {
             return Err(wrong(format!("has `{}`, which some clients read as another member", json::clip(key))));
         }
         let hints = match members.get("annotations") {
@@ -98,7 +98,7 @@ impl Default for Hints {
 
 impl Hints {
     fn of(annotations: &Map<String, Value>) -> Result<Self, String> {
-        if let Some(key) = annotations.keys().find(|key| HINTS.iter().any(|one| page::is_disguised(key, one))) {
+        if let Some(key) = annotations.keys().find(|key| HINTS.iter().any(|one| json::is_disguised(key, one))) {
             return Err(format!("has the annotation `{}`, which some clients read as another", json::clip(key)));
         }
         let [read_only, destructive, idempotent, open_world] =

@@ -3,9 +3,12 @@
 //! Two readers that treat a repeated key differently see two different calls; a gateway that decides on one of them
 //! while the server runs the other has decided nothing (RFC 8259 §4 leaves it open).
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{
+    Deserialize,
+    de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Map, Number, Value};
 
 /// A JSON value whose objects name each key once. Nesting is bounded at 128 levels by `serde_json`.
@@ -84,6 +87,59 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 }
 
+/// Whether no key of the object `text` is one of `names` to a reader that does not tell upper from lower case, as Go's
+/// does: such a reader and this one would see two different calls.
+///
+/// # Errors
+/// The key, and what it could be taken for; or that `text` is no object.
+pub fn plain(text: &str, names: &[&str]) -> Result<(), serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    Plain(names).deserialize(&mut deserializer)
+}
+
+/// Whether `key` is not `name`, but is for readers that do not tell upper from lower case.
+#[must_use]
+pub fn is_disguised(key: &str, name: &str) -> bool {
+    let folded = |text: &'_ str| text.chars().flat_map(char::to_uppercase).collect::<String>();
+    match key.is_ascii() && name.is_ascii() {
+        true => key != name && key.eq_ignore_ascii_case(name),
+        false => key != name && key.len() <= 2 * name.len() && folded(key) == folded(name),
+    }
+}
+
+struct Plain<'n>(&'n [&'n str]);
+
+impl<'de> DeserializeSeed<'de> for Plain<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Plain<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Key(key)) = map.next_key()? {
+            if let Some(name) = self.0.iter().find(|name| is_disguised(&key, name)) {
+                let key = clip(&key);
+                return Err(de::Error::custom(format_args!("some servers read `{key}` as `{name}`: spell it so")));
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
 /// At most the first 64 characters of `text`, for an error message.
 #[must_use]
 pub fn clip(text: &str) -> &str {
@@ -98,6 +154,18 @@ mod tests {
     fn a_repeated_key_is_refused_at_any_depth() {
         let error = strict(r#"{"a":[{"path":"/tmp","path":"/etc"}]}"#).unwrap_err();
         assert!(error.to_string().contains("key `path` is named twice"), "{error}");
+    }
+
+    #[test]
+    fn a_key_some_readers_take_for_another_is_refused() {
+        for text in
+            [r#"{"name":"a","Name":"b"}"#, r#"{"NAME":"b"}"#, r#"{"nam\u0065":"a","\u004eame":1}"#, r#"{"u\u017f":1}"#]
+        {
+            assert!(plain(text, &["name", "us"]).is_err(), "{text}");
+        }
+        for text in [r#"{"name":"a","names":"b","_meta":{"Name":1}}"#, "{}"] {
+            assert!(plain(text, &["name", "us"]).is_ok(), "{text}");
+        }
     }
 
     #[test]

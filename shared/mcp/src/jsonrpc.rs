@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::json;
+
 /// A whole body: one message, or a batch (MCP 2025-03-26 only).
 #[derive(Debug)]
 pub enum Body<'a> {
@@ -103,6 +105,9 @@ impl<'a> Body<'a> {
 
 fn read(text: &str) -> Result<Message<'_>, Malformed> {
     let wire: Wire<'_> = serde_json::from_str(text).map_err(|error| classify(text, error))?;
+    if json::plain(text, &MEMBERS).is_err() {
+        return Err(Malformed::Shape("some servers read one of its members as another: mind upper and lower case"));
+    }
     if wire.jsonrpc != "2.0" {
         return Err(Malformed::Shape("`jsonrpc` must be \"2.0\""));
     }
@@ -195,6 +200,7 @@ pub mod code {
     pub const REFUSED: i64 = -32000;
 }
 
+const MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 /// Longer methods are refused.
 pub const METHOD_MAX_BYTES: usize = 128;
 /// Longer ids are refused.

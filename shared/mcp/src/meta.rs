@@ -7,7 +7,10 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::jsonrpc::{Body, Call, Message};
+use crate::{
+    json,
+    jsonrpc::{Body, Call, Message},
+};
 
 /// What a gateway looks at in the parameters of a call; the rest stays as it was spelled.
 #[derive(Debug, Default, Deserialize)]
@@ -58,9 +61,11 @@ impl<'a> Params<'a> {
     /// Reads the parameters of `call`.
     ///
     /// # Errors
-    /// A member of the wrong type, or one that is named twice.
+    /// A member of the wrong type, one that is named twice, or one that some servers take for another.
     pub fn of(call: &Call<'a>) -> Result<Self, serde_json::Error> {
-        call.params.map_or_else(|| Ok(Self::default()), |params| serde_json::from_str(params.get()))
+        let Some(params) = call.params else { return Ok(Self::default()) };
+        json::plain(params.get(), &READ)?;
+        serde_json::from_str(params.get())
     }
 }
 
@@ -196,6 +201,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Meta<'a> {
 
 /// More members are refused: looking for a repeated name compares each with each.
 const MEMBERS_MAX: usize = 256;
+
+/// The members that say what is called.
+const READ: [&str; 7] = ["name", "uri", "arguments", "protocolVersion", "ref", "clientInfo", "_meta"];
 
 #[cfg(test)]
 mod tests {

@@ -166,17 +166,6 @@ pub fn read(kind: Kind, text: &str) -> Result<Page<'_>, Unreadable> {
     Ok(Page { items: list.items, next_cursor })
 }
 
-/// Whether `key` is not `name`, but is for readers that do not tell upper from lower case. `name` is ASCII, and of all
-/// other characters two fold into it (Unicode CaseFolding: U+017F and U+212A).
-pub(crate) fn is_disguised(key: &str, name: &str) -> bool {
-    let folded = key.chars().map(|c| match c {
-        '\u{17f}' => 's',
-        '\u{212a}' => 'k',
-        _ => c.to_ascii_lowercase(),
-    });
-    key != name && folded.eq(name.chars().map(|c| c.to_ascii_lowercase()))
-}
-
 /// A list within a response.
 struct List<'a> {
     array: &'a str,
@@ -246,7 +235,7 @@ impl<'a> Members<'a> {
 
     /// The member `name`, if no other could be taken for it.
     fn only(&self, name: &str) -> Result<Option<&'a RawValue>, String> {
-        if let Some((key, _)) = self.0.iter().find(|(key, _)| is_disguised(key, name)) {
+        if let Some((key, _)) = self.0.iter().find(|(key, _)| json::is_disguised(key, name)) {
             return Err(format!("some clients read its `{}` as `{name}`", json::clip(key)));
         }
         Ok(self.0.iter().find(|(key, _)| key == name).map(|(_, value)| *value))

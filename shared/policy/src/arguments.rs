@@ -1,7 +1,7 @@
 //! How is JSON said in Cedar? Arguments as their schema declares them; what does not fit is refused, not guessed.
 
 use cedar_policy::RestrictedExpression;
-use mcp::json::clip;
+use mcp::json::{clip, is_disguised};
 use serde_json::{Map, Number, Value};
 
 use crate::{
@@ -82,6 +82,13 @@ impl Unsaid {
 }
 
 fn say_record(record: &Record, entries: &Map<String, Value>) -> Result<RestrictedExpression, Unsaid> {
+    for key in entries.keys().filter(|key| !record.contains_key(*key)) {
+        // A server that does not tell upper from lower case would run what no policy saw.
+        if let Some(name) = record.keys().find(|name| is_disguised(key, name)) {
+            return Err(Unsaid::new(format!("is taken for `{}` by some servers", clip(name)))
+                .within(&format!(".{}", clip(key))));
+        }
+    }
     let mut said = Vec::with_capacity(record.len());
     for (name, Field { shape, presence }) in record {
         let step = || format!(".{}", clip(name));

@@ -49,6 +49,9 @@ pub struct Counts {
     pub calls: u64,
     /// Requests that were refused.
     pub denied: u64,
+    /// Requests the candidate policies would have decided otherwise.
+    #[serde(default)]
+    pub shadowed: u64,
     /// Tokens of requests.
     pub tokens_in: u64,
     /// Tokens of answers.
@@ -167,6 +170,7 @@ impl Counts {
     pub fn add(&mut self, other: &Self) {
         self.calls = self.calls.saturating_add(other.calls);
         self.denied = self.denied.saturating_add(other.denied);
+        self.shadowed = self.shadowed.saturating_add(other.shadowed);
         self.tokens_in = self.tokens_in.saturating_add(other.tokens_in);
         self.tokens_out = self.tokens_out.saturating_add(other.tokens_out);
         self.money_micros = self.money_micros.saturating_add(other.money_micros);
@@ -186,16 +190,17 @@ mod rows {
     pub(super) fn serialize<S: Serializer>(rows: &BTreeMap<Key, Counts>, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(rows.iter().map(|(key, counts)| {
             let names = (&key.agent, &key.user, &key.server, &key.tool);
-            let Counts { calls, denied, tokens_in, tokens_out, money_micros } = *counts;
-            (names, [calls, denied, tokens_in, tokens_out, money_micros])
+            let Counts { calls, denied, shadowed, tokens_in, tokens_out, money_micros } = *counts;
+            (names, [calls, denied, shadowed, tokens_in, tokens_out, money_micros])
         }))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<Key, Counts>, D::Error> {
-        let rows: Vec<(Names, [u64; 5])> = Vec::deserialize(deserializer)?;
-        let row = |((agent, user, server, tool), counts): (Names, [u64; 5])| {
-            let [calls, denied, tokens_in, tokens_out, money_micros] = counts;
-            (Key { agent, user, server, tool }, Counts { calls, denied, tokens_in, tokens_out, money_micros })
+        let rows: Vec<(Names, [u64; 6])> = Vec::deserialize(deserializer)?;
+        let row = |((agent, user, server, tool), counts): (Names, [u64; 6])| {
+            let [calls, denied, shadowed, tokens_in, tokens_out, money_micros] = counts;
+            let counts = Counts { calls, denied, shadowed, tokens_in, tokens_out, money_micros };
+            (Key { agent, user, server, tool }, counts)
         };
         Ok(rows.into_iter().map(row).collect())
     }

@@ -49,6 +49,8 @@ fn what_contradicts_its_schema_is_named() {
         (json!({ "tags": ["a", 1] }), "`arguments.tags[1]` is not a string, as the tool's schema says"),
         (json!({ "tags": vec!["a"; 4097] }), "`arguments.tags` has more than 4096 items"),
         (json!({ "to": {} }), "`arguments.to.city` is required by the tool's schema"),
+        (json!({ "Path": "q" }), "`arguments.Path` is taken for `path` by some servers"),
+        (json!({ "to": { "city": "Ulm", "CITY": "Bonn" } }), "`arguments.to.CITY` is taken for `city` by some servers"),
         (json!([]), "`arguments` is not an object"),
     ] {
         assert_eq!(said(arguments), expected);

@@ -7,7 +7,7 @@ fn key(agent: &str, tool: Option<&str>) -> Key {
 }
 
 fn counts(calls: u64) -> Counts {
-    Counts { calls, tokens_in: 10 * calls, tokens_out: 100 * calls, money_micros: 7 * calls, denied: 1 }
+    Counts { calls, tokens_in: 10 * calls, tokens_out: 100 * calls, money_micros: 7 * calls, denied: 1, shadowed: 0 }
 }
 
 fn told(state: Used, command: Command) -> Used {
@@ -48,7 +48,7 @@ fn what_a_tally_gathered_is_what_the_account_says() {
 #[test]
 fn a_row_reads_flat() {
     let row = serde_json::to_value(Row { key: key("bot", None), counts: counts(1) }).unwrap();
-    let expected = serde_json::json!({"agent":"bot","user":"ann","server":"files","tool":null,"calls":1,"denied":1,
+    let expected = serde_json::json!({"agent":"bot","user":"ann","server":"files","tool":null,"calls":1,"denied":1,"shadowed":0,
         "tokens_in":10,"tokens_out":100,"money_micros":7});
     assert_eq!(row, expected);
 }
