@@ -1,6 +1,6 @@
 //! Which past calls would now be decided otherwise? Judged without their arguments: the record holds only a digest.
 
-use policy::{Action, Reference};
+use policy::Action;
 use serde::Serialize;
 
 use super::{
@@ -111,26 +111,11 @@ fn says_the_same(live: Option<Side<'_>>, new: Side<'_>) -> bool {
 
 /// What a record's method was, for policies.
 fn action(call: &Call) -> Action<'_> {
-    let target = call.target.as_deref().unwrap_or_default();
     match call.method.as_str() {
-        "initialize" | "server/discover" => Action::OpenSession,
+        "server/discover" => Action::OpenSession,
         "DELETE" => Action::EndSession,
         "GET" => Action::Listen,
         "POST" => Action::Respond,
-        "ping" => Action::Ping,
-        "logging/setLevel" => Action::SetLogLevel,
-        "tools/list" => Action::ListTools,
-        "prompts/list" => Action::ListPrompts,
-        "resources/list" => Action::ListResources,
-        "resources/templates/list" => Action::ListTemplates,
-        "tools/call" => Action::CallTool(target),
-        "resources/read" => Action::ReadResource(target),
-        "resources/subscribe" => Action::Subscribe(target),
-        "resources/unsubscribe" => Action::Unsubscribe(target),
-        "prompts/get" => Action::GetPrompt(target),
-        "completion/complete" if target.contains("://") => Action::Complete(Reference::Resource(target)),
-        "completion/complete" => Action::Complete(Reference::Prompt(target)),
-        method if method.starts_with("notifications/") => Action::Notify,
-        method => Action::Other(method),
+        method => Action::of_method(method, call.target.as_deref().unwrap_or_default()),
     }
 }

@@ -19,7 +19,7 @@ use mcp::{
 use registry::{Admission, Server, Standing, Target};
 use serde_json::json;
 use session::Route;
-use upstream::{Outbound, Repeatable};
+use upstream::Repeatable;
 
 use crate::{
     answer::Screened,
@@ -139,18 +139,7 @@ impl<P: Platform> Gateway<P> {
         let id = format!("turnpike-{}", trace.span_id());
         let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": without_nulls(params) });
         let row = &place.route.row;
-        let secret = self.credential(row.secret.as_deref())?;
-        let traceparent = trace.traceparent();
-        let outbound = Outbound {
-            url: &row.instance,
-            session_id: row.upstream_id.as_deref(),
-            revision: Some(row.revision.as_str()),
-            last_event_id: None,
-            secret: secret.as_deref(),
-            trace: (&traceparent, None),
-        };
-        let request = upstream::request(Method::POST, &outbound, Bytes::from(body.to_string()));
-        let request = request.map_err(|error| Refusal::Internal(error.to_string()))?;
+        let request = self.own_request(row, &trace, (Method::POST, Bytes::from(body.to_string())))?;
         let way = Way {
             server: place.server(),
             instance: &row.instance,

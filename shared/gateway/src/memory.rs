@@ -102,4 +102,5 @@ impl Default for Memory {
 const TOKENS_MAX: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 const SESSIONS_MAX: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
 const FOUND_MAX: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
-const EXPECTED_MAX: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
+/// Each holds some kilobytes.
+const EXPECTED_MAX: NonZeroUsize = NonZeroUsize::new(2048).unwrap();

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use guard::Verb;
 use identity::Principal;
 use mcp::definition::Hints;
-use policy::{Action, Circumstances, Denied, Outlook, Permit, Reference, Sight, Subject, Tool, Who};
+use policy::{Action, Circumstances, Denied, Outlook, Permit, Sight, Subject, Tool, Who};
 use registry::{Server, Target};
 use session::{Route, Ticket};
 use upstream::Repeatable;
@@ -91,7 +91,7 @@ impl<P: Platform> Gateway<P> {
         route: Option<&Rc<Route>>,
         asked: &Asked<'_>,
     ) -> Result<Permit, Refusal> {
-        let action = action(asked);
+        let action = Action::of_method(asked.method, asked.target.as_deref().unwrap_or_default());
         let (Action::CallTool(tool), Some(route)) = (action, route) else {
             let decided = self.decide(passing, route, asked, &self.outlook(passing, action, None));
             return decided.map_err(|denied| forbidden(passing, route, denied));
@@ -205,27 +205,5 @@ impl Config {
     /// Whether what passes to and from a server has to be looked at: there are policies, or tools to be approved.
     pub(crate) fn is_watched(&self, server: &Server) -> bool {
         !self.policies.is_open() || self.has_pins(server) || self.admission(server) != registry::Admission::Flag
-    }
-}
-
-fn action<'a>(asked: &'a Asked<'_>) -> Action<'a> {
-    let target = asked.target.as_deref().unwrap_or_default();
-    match asked.method {
-        "initialize" => Action::OpenSession,
-        "ping" => Action::Ping,
-        "logging/setLevel" => Action::SetLogLevel,
-        "tools/list" => Action::ListTools,
-        "prompts/list" => Action::ListPrompts,
-        "resources/list" => Action::ListResources,
-        "resources/templates/list" => Action::ListTemplates,
-        "tools/call" => Action::CallTool(target),
-        "resources/read" => Action::ReadResource(target),
-        "resources/subscribe" => Action::Subscribe(target),
-        "resources/unsubscribe" => Action::Unsubscribe(target),
-        "prompts/get" => Action::GetPrompt(target),
-        "completion/complete" if asked.is_about_prompt => Action::Complete(Reference::Prompt(target)),
-        "completion/complete" => Action::Complete(Reference::Resource(target)),
-        method if method.starts_with("notifications/") => Action::Notify,
-        method => Action::Other(method),
     }
 }

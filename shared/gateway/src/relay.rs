@@ -8,7 +8,8 @@ use guard::Session as Negotiated;
 use http::{Method, Request, Response, StatusCode, request::Parts};
 use mcp::Body;
 use quota::answer::Measured;
-use session::{Route, Ticket, Upstream};
+use session::{Route, Row, Ticket, Upstream};
+use telemetry::TraceContext;
 use upstream::Outbound;
 
 use crate::{
@@ -195,19 +196,30 @@ impl<P: Platform> Gateway<P> {
     }
 
     async fn ping(&self, route: &Route) -> Result<Answer<P::Body>, Unanswered> {
-        let broken = |error: &dyn std::fmt::Display| Unanswered::Broken(error.to_string());
-        let secret = self.credential(route.row.secret.as_deref()).map_err(|refusal| broken(&refusal.reason()))?;
-        let trace = telemetry::TraceContext::child_of(None, &self.platform.random()).traceparent();
+        let broken = |refusal: &Refusal| Unanswered::Broken(refusal.reason());
+        let trace = TraceContext::child_of(None, &self.platform.random());
+        let request = self.own_request(&route.row, &trace, (Method::POST, Bytes::from_static(PING)));
+        self.platform.send(request.map_err(|refusal| broken(&refusal))?, PING_DEADLINE).await
+    }
+
+    /// A request of the gateway's own in a session.
+    pub(crate) fn own_request(
+        &self,
+        row: &Row,
+        trace: &TraceContext,
+        (method, body): (Method, Bytes),
+    ) -> Result<Request<Bytes>, Refusal> {
+        let secret = self.credential(row.secret.as_deref())?;
+        let traceparent = trace.traceparent();
         let outbound = Outbound {
-            url: &route.row.instance,
-            session_id: route.row.upstream_id.as_deref(),
-            revision: Some(route.row.revision.as_str()),
+            url: &row.instance,
+            session_id: row.upstream_id.as_deref(),
+            revision: Some(row.revision.as_str()),
             last_event_id: None,
             secret: secret.as_deref(),
-            trace: (&trace, None),
+            trace: (&traceparent, None),
         };
-        let request = upstream::request(Method::POST, &outbound, Bytes::from_static(PING));
-        self.platform.send(request.map_err(|error| broken(&error))?, PING_DEADLINE).await
+        upstream::request(method, &outbound, body).map_err(|error| Refusal::Internal(error.to_string()))
     }
 
     /// The whole body of a request. Its length is checked before it is read where it is said.

@@ -34,8 +34,6 @@ pub(crate) struct Asked<'a> {
     pub(crate) method: &'a str,
     /// The tool, prompt or resource.
     pub(crate) target: Option<Cow<'a, str>>,
-    /// Whether that is a prompt, for what may be about a resource as well.
-    pub(crate) is_about_prompt: bool,
     /// The arguments, read strictly.
     pub(crate) arguments: Option<Value>,
     /// The arguments as they were spelled.
@@ -90,10 +88,9 @@ impl<'a> Said<'a> {
         self.initialize = Some(client);
         let spelled = params.arguments;
         let arguments = spelled.map(|raw| json::strict(raw.get())).transpose().map_err(unread)?;
-        let is_about_prompt = params.reference.as_ref().is_some_and(|reference| reference.uri.is_none());
         let referred = params.reference.and_then(|Reference { name, uri }| uri.or(name));
         let target = params.name.or(params.uri).or(referred);
-        self.asked.push(Asked { method: &call.method, target, is_about_prompt, arguments, spelled });
+        self.asked.push(Asked { method: &call.method, target, arguments, spelled });
         Ok(())
     }
 }

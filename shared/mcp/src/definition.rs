@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::{
     canonical,
     digest::{Sha256Digest, sha256},
-    json, page,
+    json,
 };
 
 /// A tool as its server defines it (MCP 2025-11-25 server/tools, Tool).

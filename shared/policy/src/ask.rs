@@ -79,6 +79,32 @@ pub enum Action<'a> {
     Other(&'a str),
 }
 
+impl<'a> Action<'a> {
+    /// The action of a message: its method, and the tool, prompt or resource it names. A completion is about a resource
+    /// where that is a URI.
+    #[must_use]
+    pub fn of_method(method: &'a str, target: &'a str) -> Self {
+        match method {
+            "initialize" => Self::OpenSession,
+            "ping" => Self::Ping,
+            "logging/setLevel" => Self::SetLogLevel,
+            "tools/list" => Self::ListTools,
+            "prompts/list" => Self::ListPrompts,
+            "resources/list" => Self::ListResources,
+            "resources/templates/list" => Self::ListTemplates,
+            "tools/call" => Self::CallTool(target),
+            "resources/read" => Self::ReadResource(target),
+            "resources/subscribe" => Self::Subscribe(target),
+            "resources/unsubscribe" => Self::Unsubscribe(target),
+            "prompts/get" => Self::GetPrompt(target),
+            "completion/complete" if target.contains("://") => Self::Complete(Reference::Resource(target)),
+            "completion/complete" => Self::Complete(Reference::Prompt(target)),
+            method if method.starts_with("notifications/") => Self::Notify,
+            method => Self::Other(method),
+        }
+    }
+}
+
 /// What a completion is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reference<'a> {

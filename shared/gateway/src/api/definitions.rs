@@ -7,7 +7,6 @@ use http::{Method, Request, Response, StatusCode};
 use mcp::{definition::Definition, digest};
 use registry::Standing;
 use serde_json::{json, value::RawValue};
-use upstream::Outbound;
 
 use super::READ_BUNDLES;
 use crate::{
@@ -41,18 +40,8 @@ impl<P: Platform> Gateway<P> {
     /// Sends what wants no answer in a session of the gateway's own.
     async fn tell_own(&self, place: &Place, method: Method, body: Bytes) -> Result<(), Refusal> {
         let row = &place.route.row;
-        let secret = self.credential(row.secret.as_deref())?;
-        let trace = telemetry::TraceContext::child_of(None, &self.platform.random()).traceparent();
-        let outbound = Outbound {
-            url: &row.instance,
-            session_id: row.upstream_id.as_deref(),
-            revision: Some(row.revision.as_str()),
-            last_event_id: None,
-            secret: secret.as_deref(),
-            trace: (&trace, None),
-        };
-        let request = upstream::request(method, &outbound, body);
-        let request = request.map_err(|error| Refusal::Internal(error.to_string()))?;
+        let trace = telemetry::TraceContext::child_of(None, &self.platform.random());
+        let request = self.own_request(row, &trace, (method, body))?;
         let way = Way::once(&place.config, place.server(), &row.instance);
         self.reach(way, request).await.map(drop).map_err(Refusal::from)
     }
