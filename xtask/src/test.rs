@@ -131,14 +131,23 @@ async fn tests(workspace: &Workspace) -> Result<()> {
         .await?;
     let passed = passed(&output.stdout);
     println!("   {passed} tests passed");
-    let failures = failures(&output.stdout);
+    let (failures, said) = (failures(&output.stdout), output.stdout.clone());
     if let Err(error) = output.success() {
         bail!("{failures}\n{error:#}");
     }
     if passed == 0 {
         bail!("cargo test ran no tests");
     }
+    for line in tables(&said) {
+        println!("   {line}");
+    }
     Ok(())
+}
+
+/// What tests say beside that they passed: the tables of the simulation and of the token counts.
+fn tables(said: &str) -> impl Iterator<Item = &str> {
+    let is_routine = |line: &&str| line.is_empty() || ["running ", "test "].iter().any(|word| line.starts_with(word));
+    said.lines().filter(move |line| !is_routine(line))
 }
 
 /// The sum over `test result: ok. 12 passed; 0 failed; ...`.

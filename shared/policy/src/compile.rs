@@ -144,7 +144,8 @@ fn check_names(parsed: &mut [Parsed<'_>], catalog: &Catalog, problems: &mut Vec<
 /// alone: no other can ever meet it.
 fn validate(parsed: &[Parsed<'_>], catalog: &Catalog, named: &[(String, String)], inputs: &Inputs) -> Vec<Problem> {
     let mut groups: BTreeMap<(Detail, Option<&str>), Vec<&Parsed<'_>>> = BTreeMap::new();
-    for one in parsed {
+    // What follows from a name that is not there would bury it: one misspelt tool leaves a policy that may mean any action.
+    for one in parsed.iter().filter(|one| !one.is_misnamed) {
         let constraint = Constraint::resource(&one.policy);
         let name = constraint.names().filter(|uid| Kind::of(uid).is_some());
         let name = name.map(|uid| uid.id().unescaped().split('/').next().unwrap_or_default());
@@ -187,20 +188,17 @@ fn validate_against(json: serde_json::Value, policies: &[&Parsed<'_>]) -> Vec<Pr
     let at = |id: &PolicyId| policies.iter().find(|one| id == one.policy.id());
     let errors = result.validation_errors().filter_map(|error| {
         let one = at(error.policy_id())?;
-        let is_told = one.is_misnamed && matches!(error, ValidationError::UnrecognizedActionId(_));
-        (!is_told).then(|| {
-            let mut problem = one.spot.diagnosed(error);
-            if let (ValidationError::UnsafeAttributeAccess(_), Some((server, tool))) = (error, &one.unpinned) {
-                let hint = format!(
-                    "if it is an argument of `{server}/{tool}`: its schema is not known, pin the tools of `{server}`"
-                );
-                problem.hint.get_or_insert(hint);
-            }
-            problem
-        })
+        let mut problem = one.spot.diagnosed(error);
+        if let (ValidationError::UnsafeAttributeAccess(_), Some((server, tool))) = (error, &one.unpinned) {
+            let hint = format!(
+                "if it is an argument of `{server}/{tool}`: its schema is not known, pin the tools of `{server}`"
+            );
+            problem.hint.get_or_insert(hint);
+        }
+        Some(problem)
     });
     let warnings = result.validation_warnings().filter_map(|warning| {
-        let one = at(warning.policy_id()).filter(|one| !one.is_misnamed)?;
+        let one = at(warning.policy_id())?;
         let is_wrong =
             !matches!(warning, ValidationWarning::MixedScriptString(_) | ValidationWarning::ConfusableIdentifier(_));
         is_wrong.then(|| one.spot.diagnosed(warning as &dyn Diagnostic))

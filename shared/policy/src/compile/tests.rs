@@ -77,6 +77,13 @@ fn all_problems_are_told_at_once() {
 }
 
 #[test]
+fn one_misspelt_tool_is_one_error() {
+    let text = r#"permit (principal, action in [Action::"files/read", Action::"files/wirte"], resource)
+        when { context.arguments.path like "a" };"#;
+    assert_eq!(problems(text).len(), 1, "{}", told(text));
+}
+
+#[test]
 fn types_are_those_of_the_tools_schemas() {
     policies(
         r#"permit (principal, action == Action::"billing/pay", resource) when {
