@@ -24,6 +24,15 @@ pub(super) struct Target {
     pub(super) address: SocketAddr,
     pub(super) path: String,
     pub(super) token: String,
+    pub(super) trace: Trace,
+}
+
+/// Whether a call names a trace.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trace {
+    Unnamed,
+    /// Each its own.
+    Named,
 }
 
 /// One agent: a session, and a connection that is kept alive from round to round.
@@ -114,6 +123,10 @@ fn request(target: &Target, session: &str, id: u64) -> Result<Request<Full<Bytes
         .header("authorization", format!("Bearer {}", target.token))
         .header("mcp-session-id", session)
         .header("mcp-protocol-version", REVISION);
+    let request = match target.trace {
+        Trace::Unnamed => request,
+        Trace::Named => request.header("traceparent", format!("00-{:032x}-{id:016x}-01", rand::random::<u128>())),
+    };
     Ok(request.body(Full::from(body))?)
 }
 

@@ -14,13 +14,14 @@ use crate::{
     configuration::{self, Configuration},
     host::{self, Busy, Description, Worker},
     processes::Process,
-    token::{ISSUER, Issuer},
+    token::{Bearer, ISSUER, Issuer},
     workspace::Workspace,
 };
 
 use super::{
     cpu,
-    load::{Caller, Target},
+    load::{Caller, Target, Trace},
+    policed,
     rows::Way,
     upstream::{self, Upstream},
 };
@@ -49,11 +50,14 @@ impl Setting {
         let mut workers = vec![bare(&state, upstream, ports.get(&Way::Bare).copied().unwrap_or_default())?];
         for way in Way::GATEWAYS {
             let port = host::port(0, Busy::Refuse)?;
-            let configuration = configuration(way, port, upstream, &jwks)?;
-            let mut worker = configuration::worker(&state, port, &configuration, BTreeMap::new())?;
-            worker.modules.clone_from(&modules);
-            worker.name = way.worker().unwrap_or_default().to_owned();
-            workers.push(worker);
+            let text = text(way, port, upstream);
+            let mut configuration = if way.is_policed() {
+                policed::configuration(workspace, &state.join(name(way)), &text)?
+            } else {
+                Configuration::from_text(&text)?
+            };
+            configuration.trust(ISSUER, &jwks)?;
+            workers.push(gateway(&state, way, port, &configuration, &modules)?);
             ports.insert(way, port);
         }
         let description = Description { persist: Some(state.join("storage")), workers };
@@ -70,8 +74,9 @@ impl Setting {
             Some(port) if way == Way::Bare => (loopback(*port), format!("/{name}/mcp")),
             Some(port) => (loopback(*port), format!("/mcp/{name}")),
         };
-        let token = self.issuer.token(&format!("http://{address}"), TENANT)?;
-        Ok(Target { address, path, token })
+        let token = self.issuer.token(&format!("http://{address}"), &Bearer::developer(TENANT))?;
+        let trace = if way == Way::Counted { Trace::Named } else { Trace::Unnamed };
+        Ok(Target { address, path, token, trace })
     }
 }
 
@@ -96,8 +101,35 @@ fn bare(state: &Path, upstream: SocketAddr, port: u16) -> Result<Worker> {
     Ok(Worker { name: "bare".to_owned(), port, modules, main: "index.js".to_owned(), bindings, ..Worker::default() })
 }
 
-fn configuration(way: Way, port: u16, upstream: SocketAddr, jwks: &Path) -> Result<Configuration> {
-    let audit = if way == Way::Strict { "strict" } else { "relaxed" };
+fn gateway(state: &Path, way: Way, port: u16, configuration: &Configuration, modules: &Path) -> Result<Worker> {
+    let mut worker = configuration::worker(state, port, configuration, BTreeMap::new())?;
+    worker.name = name(way).to_owned();
+    worker.modules = modules.to_owned();
+    if way == Way::Counted {
+        worker.modules = state.join("counting");
+        worker.main = "counting.mjs".to_owned();
+        copy(modules, &worker.modules)?;
+        fs::write(worker.modules.join(&worker.main), include_str!("counting.mjs"))?;
+    }
+    Ok(worker)
+}
+
+/// Copies the files of a folder.
+pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    let entries = fs::read_dir(from).with_context(|| format!("cannot read `{}`", from.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if let Some(name) = path.file_name().filter(|_| path.is_file()) {
+            fs::copy(&path, to.join(name)).with_context(|| format!("cannot copy `{}`", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// What all configurations have.
+fn text(way: Way, port: u16, upstream: SocketAddr) -> String {
+    let audit = if way.is_strict() { "strict" } else { "relaxed" };
     let mut text = format!("[gateway]\nurl = \"http://127.0.0.1:{port}\"\naudit = \"{audit}\"\n");
     for upstream_kind in Upstream::ALL {
         let name = upstream_kind.name();
@@ -106,14 +138,17 @@ fn configuration(way: Way, port: u16, upstream: SocketAddr, jwks: &Path) -> Resu
     if way == Way::RelaxedLimited {
         text += &format!("\n[[limits]]\nby = [\"agent\"]\nrequests_per_minute = {NEVER_REACHED}\n");
     }
-    let mut configuration = Configuration::from_text(&text)?;
-    configuration.trust(ISSUER, jwks)?;
-    Ok(configuration)
+    text
+}
+
+fn name(way: Way) -> &'static str {
+    way.worker().unwrap_or_default()
 }
 
 fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-const TENANT: &str = "acme";
+/// Of those who call.
+pub(super) const TENANT: &str = "acme";
 const NEVER_REACHED: u32 = 6_000_000;

@@ -1,7 +1,7 @@
 //! What stands behind the gateway in the bench? A server that does as little as MCP allows.
 //!
-//! It answers `initialize` with a session id and every call with the same 300 bytes, after a delay that its
-//! path names. It runs in a thread of its own.
+//! It answers `initialize` with a session id, `tools/list` with one tool and every call with the same 300 bytes, after a
+//! delay that its path names. It runs in a thread of its own.
 
 use std::{convert::Infallible, io, net::SocketAddr, thread, time::Duration};
 
@@ -99,10 +99,11 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     let Some(id) = message.id else {
         return Ok(empty(StatusCode::ACCEPTED));
     };
-    if message.method == "initialize" {
-        return Ok(initialized(id.get()));
-    }
-    Ok(called(upstream, id.get()).await)
+    Ok(match message.method {
+        "initialize" => initialized(id.get()),
+        "tools/list" => json(id.get(), &format!(r#"{{"tools":[{TOOL}]}}"#)),
+        _ => called(upstream, id.get()).await,
+    })
 }
 
 #[derive(Deserialize)]
@@ -161,6 +162,8 @@ fn empty(status: StatusCode) -> Response<Full<Bytes>> {
     response
 }
 
+/// The definition of the tool that is called.
+pub(super) const TOOL: &str = r#"{"name":"echo","description":"Answers with 210 bytes.","inputSchema":{"type":"object","properties":{"text":{"type":"string"}},"required":["text"]},"annotations":{"readOnlyHint":true}}"#;
 const REQUEST_BYTES: usize = 64 << 10;
 /// So that an answer has about 300 bytes.
 const TEXT_BYTES: usize = 210;
