@@ -62,10 +62,13 @@ pub(crate) struct Place {
 impl<P: Platform> Gateway<P> {
     /// The tool `name` of the place's server, as it is now; `None` if there is none for callers.
     pub(crate) async fn offer(&self, place: &Place, name: &str) -> Result<Option<Rc<Offer>>, Refusal> {
-        let known = self.memory.0.borrow().offers.get(&place.server().name).cloned();
+        let known = self.memory.0.borrow().offers.get(&place.server().name).map(|known| {
+            // Only what this call needs: a server may offer thousands.
+            (known.listed, known.expected_by, known.admitted(name))
+        });
         let now = self.platform.now();
-        let Some(known) = known else { return Ok(self.list_tools(place).await?.admitted(name)) };
-        if now.millis_since(known.listed) >= RELIST_MS && now >= known.expected_by {
+        let Some((listed, expected_by, offer)) = known else { return Ok(self.list_tools(place).await?.admitted(name)) };
+        if now.millis_since(listed) >= RELIST_MS && now >= expected_by {
             self.expect_list(place, now);
             let (gateway, place) = (self.clone(), place.clone());
             self.platform.defer(async move {
@@ -73,11 +76,9 @@ impl<P: Platform> Gateway<P> {
                 let _ = gateway.list_tools(&place).await;
             });
         }
-        match known.admitted(name) {
+        match offer {
             // A tool that appeared since is not denied for half a minute.
-            None if now.millis_since(known.listed) >= UNKNOWN_RELIST_MS => {
-                Ok(self.list_tools(place).await?.admitted(name))
-            }
+            None if now.millis_since(listed) >= UNKNOWN_RELIST_MS => Ok(self.list_tools(place).await?.admitted(name)),
             offer => Ok(offer),
         }
     }
