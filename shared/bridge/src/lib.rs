@@ -3,6 +3,15 @@
 //! Today every legacy revision is relayed as it is; a caller that claims a modern one is told so in a way that makes a
 //! dual-era client fall back to `initialize` (MCP 2026-07-28 basic/versioning, Backward Compatibility).
 
+pub mod claim;
+pub mod down;
+pub mod facade;
+pub mod federation;
+pub mod probe;
+pub mod routing;
+pub mod seal;
+pub mod up;
+
 use mcp::meta::Params;
 
 /// The caller speaks a stateless revision.

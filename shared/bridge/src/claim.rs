@@ -1,0 +1,1 @@
+//! Which era does a request claim, and does it hold together?

@@ -1,0 +1,1 @@
+//! How does a modern caller use a legacy server?

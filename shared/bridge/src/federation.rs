@@ -1,0 +1,1 @@
+//! How do many servers look like one?

@@ -1,0 +1,1 @@
+//! Which eras does a server speak? What its answer to `server/discover` proves.

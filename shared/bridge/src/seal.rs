@@ -1,0 +1,1 @@
+//! Is this `requestState` ours, and the caller's?

@@ -1,0 +1,1 @@
+//! How does a legacy caller use a modern server?
