@@ -3,6 +3,7 @@
 use std::{fmt::Display, future::Future, time::Duration};
 
 use bytes::Bytes;
+use futures_util::Stream;
 use http::{Request, Response};
 use mcp::Timestamp;
 
@@ -32,6 +33,17 @@ pub trait Platform: Clone + 'static {
         request: Request<Bytes>,
         deadline: Duration,
     ) -> impl Future<Output = Result<Answer<Self::Body>, Unanswered>>;
+
+    /// Sends `request` to the live object `name` and gives the answer once its head is there, at the latest after `deadline`.
+    fn converse(
+        &self,
+        name: &str,
+        request: Request<Bytes>,
+        deadline: Duration,
+    ) -> impl Future<Output = Result<Answer<Self::Body>, Unanswered>>;
+
+    /// A body of the pieces `stream` gives, each handed on as it comes. Who reads it no longer drops the stream.
+    fn body(&self, stream: impl Stream<Item = Bytes> + 'static) -> Self::Body;
 
     /// The same bytes twice: for the caller, and for the meter.
     fn split(&self, body: Self::Body) -> (Self::Body, Self::Body);

@@ -1,0 +1,122 @@
+//! Which conversation does a request belong to, and where does that lead?
+
+use std::rc::Rc;
+
+use bridge::{
+    claim::{Claim, Envelope},
+    down,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use mcp::{Revision, digest};
+use registry::Server;
+use serde_json::json;
+use session::{Route, Ticket};
+
+use crate::{draft::Draft, pipeline::Passing, platform::Platform, refusal::Refusal, serve::Gateway};
+
+/// The conversation a request belongs to.
+pub(crate) enum Course {
+    /// None yet: `initialize` begins one.
+    Opening,
+    /// A session of the caller's.
+    Session(Ticket, Rc<Route>),
+    /// None: a modern request stands alone.
+    Alone(At),
+}
+
+/// Where a server's offers can be listed, and its tools called.
+#[derive(Clone)]
+pub(crate) enum At {
+    /// In an open session.
+    Session(Rc<Route>),
+    /// At any instance, each request by itself.
+    Instances,
+    /// At the façade that looks modern in front of a legacy server.
+    Conversation(Rc<Made>),
+}
+
+/// A conversation, and how it is made where it is not there yet.
+#[derive(Debug)]
+pub(crate) struct Made {
+    pub(crate) name: String,
+    pub(crate) terms: String,
+}
+
+impl Made {
+    /// The façade that looks modern to this caller in front of a legacy server. What is behind it is shared neither by
+    /// principals nor by what callers can do: a legacy server shows one session as much as its client said at the start.
+    pub(crate) fn down(passing: &Passing<'_>, envelope: &Envelope<'_>) -> Result<Self, Refusal> {
+        let capabilities = mcp::json::strict(envelope.capabilities).map_err(|error| Refusal::Params(error.to_string()))?;
+        let server = passing.server();
+        let parts = json!([
+            server.name,
+            digest::hex(passing.caller.principal.binding()),
+            digest::hex(&digest::canonical(&capabilities)),
+        ]);
+        let client_info = envelope.client_info.and_then(|info| serde_json::from_str(info.get()).ok());
+        let terms = down::Terms { server: server.name.clone(), capabilities, client_info };
+        let name = digest::hex(&digest::sha256(parts.to_string().as_bytes()));
+        Ok(Self { name: format!("down-{name}"), terms: json!({ "server": server.name, "down": terms }).to_string() })
+    }
+
+    /// The façade that looks legacy to the caller of one session in front of a modern server.
+    pub(crate) fn up(ticket: &Ticket, server: &Server) -> Self {
+        Self { name: format!("up-{}", ticket.name()), terms: json!({ "server": server.name }).to_string() }
+    }
+
+    /// The conversation `name`, made alike.
+    pub(crate) fn named(&self, name: String) -> Self {
+        Self { name, terms: self.terms.clone() }
+    }
+
+    /// Tells the conversation what it is.
+    pub(crate) fn introduce(&self, headers: &mut HeaderMap) {
+        if let Ok(terms) = HeaderValue::try_from(&self.terms) {
+            headers.insert(TERMS, terms);
+        }
+    }
+}
+
+impl<P: Platform> Gateway<P> {
+    /// Finds out where a request leads: its session is looked up, or the era its server speaks.
+    pub(crate) async fn course(
+        &self,
+        passing: &Passing<'_>,
+        ticket: Option<Ticket>,
+        draft: &mut Draft,
+    ) -> Result<Course, Refusal> {
+        match (ticket, &passing.claim) {
+            (Some(ticket), _) => {
+                let route = self.route(&ticket, passing.server()).await?;
+                draft.routed(&ticket, &route.row.instance);
+                Ok(Course::Session(ticket, route))
+            }
+            (None, Claim::Legacy) => Ok(Course::Opening),
+            (None, Claim::Modern(envelope)) => Ok(Course::Alone(self.at(passing, envelope).await?)),
+        }
+    }
+}
+
+impl Course {
+    /// Where it leads, unless that is still to be found out.
+    pub(crate) fn at(&self) -> Option<At> {
+        match self {
+            Self::Opening => None,
+            Self::Session(_, route) if route.row.is_bridged => Some(At::Instances),
+            Self::Session(_, route) => Some(At::Session(Rc::clone(route))),
+            Self::Alone(at) => Some(at.clone()),
+        }
+    }
+
+    /// What caller and gateway speak.
+    pub(crate) fn revision(&self) -> Option<Revision> {
+        match self {
+            Self::Opening => None,
+            Self::Session(_, route) => Some(route.row.revision),
+            Self::Alone(_) => Some(Revision::V2026_07_28),
+        }
+    }
+}
+
+/// The header by which a conversation learns what it is.
+const TERMS: HeaderName = HeaderName::from_static("turnpike-terms");
