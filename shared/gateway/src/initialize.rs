@@ -112,7 +112,8 @@ impl<P: Platform> Gateway<P> {
         })
     }
 
-    fn order(&self, instances: &[String]) -> Vec<String> {
+    /// The instances, sound ones first.
+    pub(crate) fn order(&self, instances: &[String]) -> Vec<String> {
         let order = self.memory.0.borrow_mut().circuits.order(instances, self.platform.now());
         order.into_iter().map(str::to_owned).collect()
     }
@@ -192,6 +193,6 @@ fn opened<B: From<Bytes>>(
 
 const OWN_INITIALIZE: &[u8] = br#"{"jsonrpc":"2.0","id":"turnpike","method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"turnpike","version":"0.1.0"}}}"#;
 /// Workers allow six connections at once; a caller should not wait for more.
-const INSTANCES_TRIED: usize = 4;
+pub(crate) const INSTANCES_TRIED: usize = 4;
 const ANSWER_MAX_BYTES: usize = 1024 * 1024;
 const SESSION_ID_MAX_BYTES: usize = 512;
