@@ -3,7 +3,7 @@
 // answered 500 when that comes first; the next one finds a new instance. Answers already on their way are not touched:
 // their bodies never enter WebAssembly.
 
-import gateway from "./index.js";
+import gateway, { Host } from "./index.js";
 
 export { Breaker, Chain, Ledger, Release, Session, Usage } from "./index.js";
 
@@ -13,21 +13,45 @@ const settled = Promise.resolve();
 globalThis.queueMicrotask = (task) => void settled.then(task);
 
 const { serve } = gateway.prototype;
-const waiting = new Set();
+// What is waited for, by the function that ends it; the glue adds the streams that WebAssembly writes.
+const waiting = (globalThis.turnpike_waiting ??= new Set());
 
 export default {
   fetch(request, env, context) {
-    let answer;
-    const answered = new Promise((resolve) => (answer = resolve));
-    waiting.add(answer);
-    enter(request, env, context, answer);
-    return answered.then((response) => {
-      waiting.delete(answer);
-      // The end of the instance is told from another request, so without a response: that must be made where it is used.
-      return response ?? failed();
-    });
+    return raced((answer) => enter(request, env, context, answer));
   },
 };
+
+/** A live object: its conversation is kept in WebAssembly, and forgotten with that. */
+export class Conversation {
+  constructor(_state, env) {
+    this.env = env;
+    this.host = new Host();
+  }
+
+  fetch(request) {
+    return raced((answer) => {
+      try {
+        this.host.serve(request, this.env, answer);
+      } catch {
+        // Already noted, by the proxy around the host.
+        answer(null);
+      }
+    });
+  }
+}
+
+function raced(work) {
+  let answer;
+  const answered = new Promise((resolve) => (answer = resolve));
+  waiting.add(answer);
+  work(answer);
+  return answered.then((response) => {
+    waiting.delete(answer);
+    // The end of the instance is told from another request, so without a response: that must be made where it is used.
+    return response ?? failed();
+  });
+}
 
 // What the glue's class would do with each request, without making an object and two proxies for it. After a panic the
 // class must be made once: that makes the new instance.

@@ -2,13 +2,17 @@
 
 mod body;
 mod clock;
+mod conversations;
 mod deployment;
 mod objects;
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::future::{Either, select};
+use futures_util::{
+    Stream,
+    future::{Either, select},
+};
 use gateway::platform::{Abort, Answer, Arrived, Failed, Platform, Unanswered, Unread};
 use http::{Method, Request, Response, header};
 use http_body_util::Full;
@@ -23,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use body::Body;
 pub use clock::Clock;
+pub use conversations::Conversations;
 pub use deployment::Deployment;
 pub use objects::Objects;
 
@@ -41,6 +46,8 @@ pub struct Stored {
     pub clock: Clock,
     /// The machines.
     pub objects: Objects,
+    /// The live objects.
+    pub conversations: Conversations,
     /// The documents (KV).
     pub documents: RefCell<BTreeMap<String, String>>,
     secrets: BTreeMap<String, String>,
@@ -107,6 +114,8 @@ impl Memory {
 impl Platform for Memory {
     type Body = Body;
 
+    const CONVERSES: bool = true;
+
     fn now(&self) -> Timestamp {
         self.stored.clock.now()
     }
@@ -130,6 +139,19 @@ impl Platform for Memory {
             Either::Left((answer, _)) => answer.map_err(Unanswered::Broken),
             Either::Right(_) => Err(Unanswered::Deadline(deadline)),
         }
+    }
+
+    async fn converse(
+        &self,
+        name: &str,
+        request: Request<Bytes>,
+        deadline: Duration,
+    ) -> Result<Answer<Body>, Unanswered> {
+        self.ask(name, request, deadline).await
+    }
+
+    fn body(&self, stream: impl Stream<Item = Bytes> + 'static) -> Body {
+        Body::pieces(stream)
     }
 
     fn split(&self, body: Body) -> (Body, Body) {

@@ -109,11 +109,13 @@ fn description(setup: &Setup, origin: &str, port: u16, state: Option<&Path>) -> 
         "port": port,
         "modules": modules(setup.worker),
         "main": MAIN,
+        "compatibility_flags": ["enable_request_signal"],
         "bindings": setup.secrets,
         "kv": { "DOCUMENTS": setup.documents(origin) },
         "durable_objects": {
             "SESSION": "Session", "LEDGER": "Ledger", "USAGE": "Usage",
             "BREAKER": "Breaker", "RELEASE": "Release", "CHAIN": "Chain",
+            "CONVERSATION": "Conversation",
         },
     });
     json!({ "persist": state, "workers": [worker] })

@@ -210,13 +210,14 @@ fn text(file: &Path) -> Result<String, String> {
     fs::read_to_string(file).map_err(|error| format!("cannot read `{}`: {error}", file.display()))
 }
 
-const OBJECTS: [(&str, &str); 6] = [
+const OBJECTS: [(&str, &str); 7] = [
     ("SESSION", "Session"),
     ("LEDGER", "Ledger"),
     ("USAGE", "Usage"),
     ("BREAKER", "Breaker"),
     ("RELEASE", "Release"),
     ("CHAIN", "Chain"),
+    ("CONVERSATION", "Conversation"),
 ];
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::{rc::Rc, time::Duration};
 
 use bytes::Bytes;
+use futures_util::Stream;
 use gateway::platform::{Abort, Answer, Arrived, Failed, Platform, Unanswered, Unread};
 use http::Request;
 use mcp::Timestamp;
@@ -10,28 +11,48 @@ use worker::{
     Context, Delay, Env,
     js_sys::{Array, Date},
     wasm_bindgen::{JsCast as _, JsValue},
+    web_sys,
 };
 
-use crate::{body::Body, random, wire};
+use crate::{
+    body::Body,
+    random, task,
+    wire::{self, Sent},
+};
 
 /// One request's place in the runtime.
 #[derive(Clone)]
-pub(crate) struct Edge(Rc<(Env, Context)>);
+pub(crate) struct Edge(Rc<Place>);
+
+struct Place {
+    env: Env,
+    request: web_sys::Request,
+    /// None in a live object: what was begun there goes on for as long as the object lives.
+    context: Option<Context>,
+}
 
 impl Edge {
-    pub(crate) fn new(env: Env, context: Context) -> Self {
-        Self(Rc::new((env, context)))
+    /// The place of a caller's request.
+    pub(crate) fn new(env: Env, request: web_sys::Request, context: Context) -> Self {
+        Self(Rc::new(Place { env, request, context: Some(context) }))
+    }
+
+    /// The place of a request to a live object.
+    pub(crate) fn within_object(env: Env, request: web_sys::Request) -> Self {
+        Self(Rc::new(Place { env, request, context: None }))
     }
 
     async fn ask(&self, kind: &str, name: &str, url: &str, command: Option<&str>) -> Result<String, Failed> {
         let binding = kind.to_ascii_uppercase();
-        let asked = wire::object(self.0.0.as_ref(), (&binding, name), url, command).await;
+        let asked = wire::object(self.0.env.as_ref(), (&binding, name), url, command).await;
         asked.map_err(|error| failed(worker::Error::from(error)))
     }
 }
 
 impl Platform for Edge {
     type Body = Body;
+
+    const CONVERSES: bool = true;
 
     fn now(&self) -> Timestamp {
         now()
@@ -42,7 +63,7 @@ impl Platform for Edge {
     }
 
     fn secret(&self, name: &str) -> Option<String> {
-        self.0.0.secret(name).ok().map(|secret| secret.to_string()).filter(|secret| !secret.is_empty())
+        self.0.env.secret(name).ok().map(|secret| secret.to_string()).filter(|secret| !secret.is_empty())
     }
 
     async fn pause(&self, duration: Duration) {
@@ -50,21 +71,27 @@ impl Platform for Edge {
     }
 
     async fn send(&self, request: Request<Bytes>, deadline: Duration) -> Result<Answer<Body>, Unanswered> {
-        let deadline_ms = u32::try_from(deadline.as_millis()).unwrap_or(u32::MAX);
-        let sent = wire::fetch(&request, deadline_ms).await.map_err(|error| unanswered(error, deadline))?;
-        let response = wire::answered(&sent).map_err(|error| Unanswered::Broken(error.to_string()))?;
-        let arrived = match response.body() {
-            Body::Arrived(bytes) => {
-                let bytes = bytes.clone();
-                Some(Arrived::new(bytes.length().into(), move || bytes.to_vec().into()))
-            }
-            Body::Bytes(bytes) => {
-                let bytes = bytes.clone();
-                Some(Arrived::new(bytes.len() as u64, move || bytes))
-            }
-            _ => None,
+        let sent = match self.0.context {
+            Some(_) => wire::fetch(&request, millis(deadline)).await,
+            None => wire::fetch_or_cancel(&request, millis(deadline)).await,
         };
-        Ok(Answer { response, arrived, abort: Abort::new(move || sent.abort()) })
+        answer(sent.map_err(|error| unanswered(error, deadline))?)
+    }
+
+    async fn converse(
+        &self,
+        name: &str,
+        request: Request<Bytes>,
+        deadline: Duration,
+    ) -> Result<Answer<Body>, Unanswered> {
+        // An object that asks another one is told by its façade when to stop.
+        let origin = self.0.context.as_ref().map(|_| &self.0.request);
+        let sent = wire::ask_live(self.0.env.as_ref(), name, &request, millis(deadline), origin).await;
+        answer(sent.map_err(|error| unanswered(error, deadline))?)
+    }
+
+    fn body(&self, stream: impl Stream<Item = Bytes> + 'static) -> Body {
+        Body::Native(wire::stream(&self.0.request, stream), None)
     }
 
     fn split(&self, body: Body) -> (Body, Body) {
@@ -86,12 +113,12 @@ impl Platform for Edge {
     }
 
     async fn read(&self, key: &str) -> Result<Option<String>, Failed> {
-        let documents = self.0.0.kv("DOCUMENTS").map_err(failed)?;
+        let documents = self.0.env.kv("DOCUMENTS").map_err(failed)?;
         documents.get(key).cache_ttl(KV_CACHE_SECS).text().await.map_err(failed)
     }
 
     async fn write(&self, key: &str, text: &str) -> Result<(), Failed> {
-        let documents = self.0.0.kv("DOCUMENTS").map_err(failed)?;
+        let documents = self.0.env.kv("DOCUMENTS").map_err(failed)?;
         documents.put(key, text).map_err(failed)?.execute().await.map_err(failed)
     }
 
@@ -110,13 +137,36 @@ impl Platform for Edge {
     }
 
     fn defer(&self, task: impl Future<Output = ()> + 'static) {
-        self.0.1.wait_until(task);
+        match &self.0.context {
+            Some(context) => context.wait_until(task),
+            None => task::start(task),
+        }
     }
 }
 
 /// The runtime's clock; it stands still between two awaits.
 pub(crate) fn now() -> Timestamp {
     Timestamp::from_millis(Date::now() as u64)
+}
+
+fn answer(sent: Sent) -> Result<Answer<Body>, Unanswered> {
+    let response = wire::answered(&sent).map_err(|error| Unanswered::Broken(error.to_string()))?;
+    let arrived = match response.body() {
+        Body::Arrived(bytes) => {
+            let bytes = bytes.clone();
+            Some(Arrived::new(bytes.length().into(), move || bytes.to_vec().into()))
+        }
+        Body::Bytes(bytes) => {
+            let bytes = bytes.clone();
+            Some(Arrived::new(bytes.len() as u64, move || bytes))
+        }
+        _ => None,
+    };
+    Ok(Answer { response, arrived, abort: Abort::new(move || sent.abort()) })
+}
+
+fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
 fn unanswered(error: JsValue, deadline: Duration) -> Unanswered {

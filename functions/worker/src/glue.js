@@ -5,6 +5,9 @@ const LATE = "the deadline passed";
 const SMALL_BYTES = 65536;
 const REMEMBERED = 256;
 const memory = new Map();
+const TOLD = ["content-length", "last-event-id", "mcp-session-id", "traceparent", "tracestate", "turnpike-terms"];
+const under_way = new Map();
+const waiting = (globalThis.turnpike_waiting ??= new Set());
 
 /** A request's method, URL, and the headers the gateway looks at. */
 export function head({ method, url, headers }) {
@@ -23,6 +26,22 @@ export function head({ method, url, headers }) {
   if (method === "OPTIONS") read("access-control-request-headers");
   if (read("traceparent") !== null) read("tracestate");
   return text;
+}
+
+/** A request to a live object: its method, URL, and the headers its conversation looks at. */
+export function told({ method, url, headers }) {
+  let text = `${method}\n${url}`;
+  for (const name of TOLD) {
+    const value = headers.get(name);
+    if (value !== null) text += `\n${name}: ${value}`;
+  }
+  return text;
+}
+
+/** Tells when whoever made a request went away. */
+export function departure({ signal }, id, settle) {
+  if (signal.aborted) settle(id, true);
+  else signal.addEventListener("abort", () => settle(id, true), { once: true });
 }
 
 /** Answers a caller. */
@@ -68,6 +87,98 @@ async function exchange(request, body, deadline_ms) {
   } finally {
     clearTimeout(timer);
   }
+}
+
+/**
+ * Sends a request as `send` does, from a live object: nothing there ends by itself, so it can be cut off with `cancel`
+ * before it is answered, and is when it takes too long.
+ */
+export function begin(request, body, deadline_ms, id, settle) {
+  const { method, url, headers } = spelled(request);
+  const controller = begun(id);
+  const { signal } = controller;
+  const fetching = fetch(url, { method, headers, body, signal, redirect: "manual" });
+  follow(within(fetching, headers, controller, deadline_ms, id), id, settle);
+}
+
+/**
+ * Sends a request to the live object `name`. It is told when `origin`, the request on whose behalf that happens, is given
+ * up by its caller.
+ */
+export function converse(env, name, request, body, deadline_ms, origin, id, settle) {
+  const { method, url, headers } = spelled(request);
+  const controller = begun(id);
+  const { signal } = controller;
+  if (origin?.signal.aborted) controller.abort();
+  origin?.signal.addEventListener("abort", () => controller.abort(), { once: true });
+  const stub = env.CONVERSATION.get(env.CONVERSATION.idFromName(name));
+  follow(within(stub.fetch(url, { method, headers, body, signal }), headers, controller, deadline_ms, id), id, settle);
+}
+
+/** Cuts off what `begin` or `converse` began, if it was not answered yet. */
+export function cancel(id) {
+  under_way.get(id)?.abort();
+  under_way.delete(id);
+}
+
+function begun(id) {
+  const controller = new AbortController();
+  under_way.set(id, controller);
+  return controller;
+}
+
+async function within(fetching, headers, controller, deadline_ms, id) {
+  let timer;
+  const late = new Promise((_, reject) => (timer = setTimeout(() => reject(LATE), deadline_ms)));
+  try {
+    const response = await Promise.race([fetching, late]);
+    const length = response.headers.has("content-encoding") ? null : response.headers.get("content-length");
+    const head = answered(response, length, headers);
+    if (length !== null && Number(length) <= SMALL_BYTES) {
+      return { head, arrived: new Uint8Array(await Promise.race([response.arrayBuffer(), late])) };
+    }
+    return { head, controller, stream: response.body ?? undefined };
+  } catch (error) {
+    controller.abort();
+    throw error;
+  } finally {
+    clearTimeout(timer);
+    under_way.delete(id);
+  }
+}
+
+function spelled(request) {
+  const [method, url] = request.split("\n", 2);
+  return { method, url, headers: fields(request.slice(method.length + url.length + 2)) };
+}
+
+/** A body that WebAssembly writes: `stream` for who reads it. When the reader of `origin`'s answer leaves, writing fails. */
+export function written({ signal }) {
+  const { readable, writable } = new IdentityTransformStream();
+  const writer = writable.getWriter();
+  const end = () => writer.abort("nobody reads or writes it any more").catch(() => {});
+  signal.addEventListener("abort", end, { once: true });
+  // With the instance of WebAssembly its writers end; see entry.mjs.
+  let dies;
+  new Promise((resolve) => (dies = resolve)).then(end);
+  waiting.add(dies);
+  const closed = writer.closed.catch(() => {}).then(() => void waiting.delete(dies));
+  return { stream: readable, writer, closed };
+}
+
+/** Writes a piece; settled once it was read. */
+export function write({ writer }, piece, id, settle) {
+  follow(writer.write(piece), id, settle);
+}
+
+/** Settled once nobody reads any more. */
+export function closed({ closed }, id, settle) {
+  follow(closed, id, settle);
+}
+
+/** That was all. */
+export function close({ writer }) {
+  writer.close().catch(() => {});
 }
 
 /** Whether `send` failed because of its deadline. */

@@ -1,6 +1,7 @@
 //! Turnpike on Cloudflare Workers: the gateway behind `fetch`, its machines in Durable Objects, its documents in KV.
 
 mod body;
+mod conversation;
 mod crossing;
 mod edge;
 mod object;
@@ -27,7 +28,7 @@ thread_local! {
 pub fn serve(request: web_sys::Request, env: Env, context: worker_sys::Context, answer: Function) {
     #[cfg(feature = "faults")]
     faults::strike(&request);
-    let edge = Edge::new(env, Context::new(context));
+    let edge = Edge::new(env, Clone::clone(&request), Context::new(context));
     task::start(async move {
         let answered = async {
             let request = wire::request(request)?;

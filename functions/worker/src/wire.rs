@@ -1,6 +1,12 @@
 //! The runtime's requests and responses in the core's words, each with one crossing; see `glue.js`.
 
+use std::pin::pin;
+
 use bytes::Bytes;
+use futures_util::{
+    Stream, StreamExt as _,
+    future::{Either, select},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use worker::{
     js_sys::{Function, Uint8Array},
@@ -8,17 +14,40 @@ use worker::{
     web_sys,
 };
 
-use crate::{body::Body, crossing::Crossing};
+use crate::{body::Body, crossing::Crossing, task};
 
 #[wasm_bindgen(module = "/src/glue.js")]
 extern "C" {
     fn head(request: &web_sys::Request) -> String;
+    fn told(request: &web_sys::Request) -> String;
+    fn departure(request: &web_sys::Request, id: u32, settle: &JsValue);
     #[wasm_bindgen(catch)]
     fn respond(answer: &Function, status: u16, headers: &str, body: &JsValue) -> Result<(), JsValue>;
     fn send(request: &str, body: Option<Uint8Array>, deadline_ms: u32, id: u32, settle: &JsValue);
+    fn begin(request: &str, body: Option<Uint8Array>, deadline_ms: u32, id: u32, settle: &JsValue);
+    fn converse(
+        env: &JsValue,
+        name: &str,
+        request: &str,
+        body: Option<Uint8Array>,
+        deadline_ms: u32,
+        origin: Option<&web_sys::Request>,
+        id: u32,
+        settle: &JsValue,
+    );
+    fn cancel(id: u32);
     pub(crate) fn is_late(error: &JsValue) -> bool;
     fn whole(source: &JsValue, id: u32, settle: &JsValue);
     fn ask(env: &JsValue, machine: &str, url: &str, command: Option<Uint8Array>, id: u32, settle: &JsValue);
+
+    /// A body that is being written.
+    pub(crate) type Written;
+    fn written(origin: &web_sys::Request) -> Written;
+    #[wasm_bindgen(method, getter, js_name = stream)]
+    pub(crate) fn readable(this: &Written) -> web_sys::ReadableStream;
+    fn write(written: &Written, piece: Uint8Array, id: u32, settle: &JsValue);
+    fn closed(written: &Written, id: u32, settle: &JsValue);
+    fn close(written: &Written);
 
     /// An upstream's answer and what cuts it off.
     pub(crate) type Sent;
@@ -35,6 +64,16 @@ extern "C" {
 /// A caller's request.
 pub(crate) fn request(request: web_sys::Request) -> worker::Result<Request<Body>> {
     let text = head(&request);
+    read(request, &text)
+}
+
+/// A request to a live object.
+pub(crate) fn request_of_the_gateway(request: web_sys::Request) -> worker::Result<Request<Body>> {
+    let text = told(&request);
+    read(request, &text)
+}
+
+fn read(request: web_sys::Request, text: &str) -> worker::Result<Request<Body>> {
     let mut lines = text.split('\n');
     let method = Method::from_bytes(lines.next().unwrap_or_default().as_bytes()).map_err(unusable)?;
     // The runtime hands on characters that no URI may have; nothing of ours is at such a one, nor at `/`.
@@ -62,16 +101,82 @@ pub(crate) fn answer(answer: &Function, response: Response<Body>) -> worker::Res
         Err(Body::Bytes(bytes)) if !without_body => Uint8Array::from(&*bytes).into(),
         Err(_) => JsValue::NULL,
     };
-    Ok(respond(answer, head.status.as_u16(), &written(&head.headers), &body)?)
+    Ok(respond(answer, head.status.as_u16(), &spell(&head.headers), &body)?)
 }
 
 /// Sends a request to an upstream; redirects come back as answers.
 pub(crate) async fn fetch(request: &Request<Bytes>, deadline_ms: u32) -> Result<Sent, JsValue> {
-    let body = (!request.body().is_empty()).then(|| Uint8Array::from(&**request.body()));
-    let text =
-        [request.method().as_str(), "\n", &request.uri().to_string(), "\n", &written(request.headers())].concat();
+    let (text, body) = parts(request);
     let sent = Crossing::new(|id, settle| send(&text, body, deadline_ms, id, settle)).await?;
     Ok(sent.unchecked_into())
+}
+
+/// Sends a request to an upstream, and cuts it off when it is dropped before it is answered.
+pub(crate) async fn fetch_or_cancel(request: &Request<Bytes>, deadline_ms: u32) -> Result<Sent, JsValue> {
+    let (text, body) = parts(request);
+    cancelled_when_dropped(|id, settle| begin(&text, body, deadline_ms, id, settle)).await
+}
+
+/// Sends a request to the live object `name`, for `origin`; cuts it off when it is dropped before it is answered.
+pub(crate) async fn ask_live(
+    env: &JsValue,
+    name: &str,
+    request: &Request<Bytes>,
+    deadline_ms: u32,
+    origin: Option<&web_sys::Request>,
+) -> Result<Sent, JsValue> {
+    let (text, body) = parts(request);
+    cancelled_when_dropped(|id, settle| converse(env, name, &text, body, deadline_ms, origin, id, settle)).await
+}
+
+async fn cancelled_when_dropped(what: impl FnOnce(u32, &JsValue)) -> Result<Sent, JsValue> {
+    struct Begun(u32);
+    impl Drop for Begun {
+        fn drop(&mut self) {
+            cancel(self.0);
+        }
+    }
+    let mut begun = Begun(0);
+    let crossing = Crossing::new(|id, settle| {
+        begun.0 = id;
+        what(id, settle);
+    });
+    let sent = crossing.await?;
+    Ok(sent.unchecked_into())
+}
+
+fn parts(request: &Request<Bytes>) -> (String, Option<Uint8Array>) {
+    let body = (!request.body().is_empty()).then(|| Uint8Array::from(&**request.body()));
+    let head = [request.method().as_str(), "\n", &request.uri().to_string(), "\n", &spell(request.headers())];
+    (head.concat(), body)
+}
+
+/// Resolves when whoever made `request` went away.
+pub(crate) fn departed(request: &web_sys::Request) -> Crossing {
+    Crossing::new(|id, settle| departure(request, id, settle))
+}
+
+/// What `pieces` brings, as the answer to `origin`. Each piece is asked for once the one before was read; when the
+/// reader leaves, `pieces` is dropped.
+pub(crate) fn stream(
+    origin: &web_sys::Request,
+    pieces: impl Stream<Item = Bytes> + 'static,
+) -> web_sys::ReadableStream {
+    let written = written(origin);
+    let readable = written.readable();
+    task::start(async move {
+        let mut pieces = pin!(pieces);
+        let mut gone = Crossing::new(|id, settle| closed(&written, id, settle));
+        while let Either::Left((Some(piece), _)) = select(pieces.next(), &mut gone).await {
+            let piece = Uint8Array::from(&*piece);
+            let passed = Crossing::new(|id, settle| write(&written, piece, id, settle));
+            if !matches!(select(passed, &mut gone).await, Either::Left((Ok(_), _))) {
+                return;
+            }
+        }
+        close(&written);
+    });
+    readable
 }
 
 /// All bytes of a request or a stream, which the caller knows to be few.
@@ -127,7 +232,7 @@ fn read_headers<'a>(lines: impl Iterator<Item = &'a str>, headers: &mut HeaderMa
 }
 
 /// `name: value` for each header, a line feed between two.
-fn written(headers: &HeaderMap) -> String {
+fn spell(headers: &HeaderMap) -> String {
     let mut text = String::with_capacity(256);
     for (name, value) in headers {
         let separator = if text.is_empty() { "" } else { "\n" };

@@ -9,6 +9,14 @@ use mcp::{Revision, Timestamp, sse};
 pub trait Facade {
     /// Takes note of `event` and says what is to be done, in order.
     fn handle(&mut self, event: Event<'_>, moment: &Moment) -> Vec<Action>;
+
+    /// Whether nothing is under way: nobody waits for it, and nothing is parked. What it keeps (a session behind) does
+    /// not count.
+    fn is_idle(&self) -> bool;
+
+    /// Takes leave of the server behind: what is to be done before the façade is dropped, such as ending a session.
+    /// Events may still come after it; no caller's do.
+    fn farewell(&mut self, moment: &Moment) -> Vec<Action>;
 }
 
 /// When something came, and bytes nobody can predict.

@@ -44,7 +44,9 @@ impl<P: Platform> Gateway<P> {
         }
         let resumed = self.resumed(&cleared.passing, (body, envelope), at)?;
         let text = match &resumed {
-            Some(resumed) => traced(&jsonrpc::parse(resumed.text.as_bytes()).map_err(guard::Refused::from)?, &draft.trace)?,
+            Some(resumed) => {
+                traced(&jsonrpc::parse(resumed.text.as_bytes()).map_err(guard::Refused::from)?, &draft.trace)?
+            }
             None => traced(body, &draft.trace)?,
         };
         let at = resumed.as_ref().map_or(at, |resumed| &resumed.at);
@@ -82,11 +84,7 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// Sends a request to where it leads. Another instance is tried where the request may be repeated.
-    pub(crate) async fn send_alone(
-        &self,
-        config: &Config,
-        sending: Alone<'_>,
-    ) -> Result<Reached<P::Body>, Refusal> {
+    pub(crate) async fn send_alone(&self, config: &Config, sending: Alone<'_>) -> Result<Reached<P::Body>, Refusal> {
         if let At::Conversation(made) = sending.at {
             let request = self.request_alone(CONVERSATION, None, &sending)?;
             return self.converse(sending.server, made, request).await.map_err(Refusal::from);
@@ -181,10 +179,7 @@ pub(crate) struct Alone<'a> {
 ///
 /// # Errors
 /// It cannot be repeated in headers.
-pub(crate) fn mirrored(
-    body: &Body<'_>,
-    params: &[ParamHeader],
-) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+pub(crate) fn mirrored(body: &Body<'_>, params: &[ParamHeader]) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
     let Body::Single(Message::Request(call)) = body else { return Ok(Vec::new()) };
     let mut headers = routing::standard(call).map_err(|error| Refusal::Params(error.to_string()))?;
     headers.extend(routing::mirror(call, params).map_err(|unmirrored| Refusal::Params(unmirrored.to_string()))?);

@@ -6,13 +6,19 @@ use bridge::{
     claim::{Claim, Envelope},
     down,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
 use mcp::{Revision, digest};
 use registry::Server;
 use serde_json::json;
 use session::{Route, Ticket};
 
-use crate::{draft::Draft, pipeline::Passing, platform::Platform, refusal::Refusal, serve::Gateway};
+use crate::{
+    conversation::{Behind, Face, Terms},
+    draft::Draft,
+    pipeline::Passing,
+    platform::Platform,
+    refusal::Refusal,
+    serve::Gateway,
+};
 
 /// The conversation a request belongs to.
 pub(crate) enum Course {
@@ -39,14 +45,15 @@ pub(crate) enum At {
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) name: String,
-    pub(crate) terms: String,
+    pub(crate) terms: Terms,
 }
 
 impl Made {
     /// The façade that looks modern to this caller in front of a legacy server. What is behind it is shared neither by
     /// principals nor by what callers can do: a legacy server shows one session as much as its client said at the start.
     pub(crate) fn down(passing: &Passing<'_>, envelope: &Envelope<'_>) -> Result<Self, Refusal> {
-        let capabilities = mcp::json::strict(envelope.capabilities).map_err(|error| Refusal::Params(error.to_string()))?;
+        let capabilities =
+            mcp::json::strict(envelope.capabilities).map_err(|error| Refusal::Params(error.to_string()))?;
         let server = passing.server();
         let parts = json!([
             server.name,
@@ -56,24 +63,19 @@ impl Made {
         let client_info = envelope.client_info.and_then(|info| serde_json::from_str(info.get()).ok());
         let terms = down::Terms { server: server.name.clone(), capabilities, client_info };
         let name = digest::hex(&digest::sha256(parts.to_string().as_bytes()));
-        Ok(Self { name: format!("down-{name}"), terms: json!({ "server": server.name, "down": terms }).to_string() })
+        let terms = Terms { face: Face::Down(terms), behind: Behind::Instance(server.name.clone()) };
+        Ok(Self { name: format!("down-{name}"), terms })
     }
 
     /// The façade that looks legacy to the caller of one session in front of a modern server.
     pub(crate) fn up(ticket: &Ticket, server: &Server) -> Self {
-        Self { name: format!("up-{}", ticket.name()), terms: json!({ "server": server.name }).to_string() }
+        let terms = Terms { face: Face::Up, behind: Behind::Instance(server.name.clone()) };
+        Self { name: format!("up-{}", ticket.name()), terms }
     }
 
     /// The conversation `name`, made alike.
     pub(crate) fn named(&self, name: String) -> Self {
         Self { name, terms: self.terms.clone() }
-    }
-
-    /// Tells the conversation what it is.
-    pub(crate) fn introduce(&self, headers: &mut HeaderMap) {
-        if let Ok(terms) = HeaderValue::try_from(&self.terms) {
-            headers.insert(TERMS, terms);
-        }
     }
 }
 
@@ -117,6 +119,3 @@ impl Course {
         }
     }
 }
-
-/// The header by which a conversation learns what it is.
-const TERMS: HeaderName = HeaderName::from_static("turnpike-terms");

@@ -53,7 +53,7 @@ impl<P: Platform> Gateway<P> {
             Err(refusal) => return Err(refusal),
         };
         let ticket = self.mint(&cleared.passing.caller.principal, cleared.server())?;
-        self.opened(cleared, (&ticket, &instance, Facade::Absent), reached, draft).await
+        self.begun(cleared, (&ticket, &instance, Facade::Absent), reached, draft).await
     }
 
     /// Opens a session with the façade that speaks legacy in front of a modern server.
@@ -74,14 +74,14 @@ impl<P: Platform> Gateway<P> {
         match self.screen_alone(reached).await? {
             Screened::Native(reached) => {
                 let instance = server.instances.first().map_or("", String::as_str);
-                self.opened(cleared, (&ticket, instance, Facade::Present), reached, draft).await
+                self.begun(cleared, (&ticket, instance, Facade::Present), reached, draft).await
             }
             Screened::Read(status, head, body) => Ok(self.finished(draft, status, &head, body)),
         }
     }
 
     /// Hands the answer to `initialize` back; the session is open if it says so.
-    async fn opened(
+    async fn begun(
         &self,
         cleared: &Cleared<'_>,
         (ticket, instance, facade): (&Ticket, &str, Facade),
@@ -163,6 +163,7 @@ impl<P: Platform> Gateway<P> {
         })
     }
 
+    /// The instances, sound ones first.
     pub(crate) fn order(&self, instances: &[String]) -> Vec<String> {
         let order = self.memory.0.borrow_mut().circuits.order(instances, self.platform.now());
         order.into_iter().map(str::to_owned).collect()
@@ -274,6 +275,6 @@ const OWN_INITIALIZE: &[u8] = br#"{"jsonrpc":"2.0","id":"turnpike","method":"ini
 /// A server may learn to.
 const NO_SESSIONS_MS: u64 = 24 * 60 * 60 * 1000;
 /// Workers allow six connections at once; a caller should not wait for more.
-const INSTANCES_TRIED: usize = 4;
+pub(crate) const INSTANCES_TRIED: usize = 4;
 const ANSWER_MAX_BYTES: usize = 1024 * 1024;
 const SESSION_ID_MAX_BYTES: usize = 768;

@@ -81,7 +81,8 @@ impl<P: Platform> Gateway<P> {
         made: &Made,
         mut request: Request<Bytes>,
     ) -> Result<Reached<P::Body>, Missed> {
-        made.introduce(request.headers_mut());
+        let told = made.terms.tell(&mut request);
+        told.map_err(|detail| Missed::Unanswered(Unanswered::Broken(detail)))?;
         let answer = self.platform.converse(&made.name, request, server.timeout).await;
         answer.map(|answer| Reached { answer, seat: None }).map_err(Missed::Unanswered)
     }

@@ -4,6 +4,7 @@
 //! each request from the isolate's [`Memory`] and lets it [`Gateway::serve`].
 
 pub mod config;
+pub mod conversation;
 pub mod platform;
 pub mod refusal;
 
@@ -36,6 +37,7 @@ mod said;
 mod serve;
 mod sessions;
 
+pub use conversation::Conversation;
 pub use memory::Memory;
 pub use platform::Platform;
 pub use serve::Gateway;

@@ -74,21 +74,11 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// Leave for what has no message of its own.
-    fn permit_bare(
-        &self,
-        passing: &Passing<'_>,
-        course: &Course,
-        action: Action<'_>,
-    ) -> Result<Permit, Denied> {
+    fn permit_bare(&self, passing: &Passing<'_>, course: &Course, action: Action<'_>) -> Result<Permit, Denied> {
         self.decide(passing, course, &Asked::default(), &self.outlook(passing, action, None))
     }
 
-    async fn permit_one(
-        &self,
-        passing: &Passing<'_>,
-        course: &Course,
-        asked: &Asked<'_>,
-    ) -> Result<Permit, Refusal> {
+    async fn permit_one(&self, passing: &Passing<'_>, course: &Course, asked: &Asked<'_>) -> Result<Permit, Refusal> {
         let action = Action::of_method(asked.method, asked.target.as_deref().unwrap_or_default());
         let (Action::CallTool(tool), Some(at)) = (action, course.at()) else {
             let decided = self.decide(passing, course, asked, &self.outlook(passing, action, None));

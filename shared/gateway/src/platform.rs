@@ -14,6 +14,10 @@ pub trait Platform: Clone + 'static {
     /// A body as the platform has it, of a request or of a response. Relayed untouched it never enters Rust.
     type Body: http_body::Body<Data = Bytes, Error: Display> + From<Bytes> + Unpin + 'static;
 
+    /// Whether it has live objects, which [`Platform::converse`] reaches. Where it has none, nothing can be asked of a
+    /// caller on behalf of a server of another era.
+    const CONVERSES: bool;
+
     /// The time. It may stand still between two awaits.
     fn now(&self) -> Timestamp;
 
@@ -34,7 +38,9 @@ pub trait Platform: Clone + 'static {
         deadline: Duration,
     ) -> impl Future<Output = Result<Answer<Self::Body>, Unanswered>>;
 
-    /// Sends `request` to the live object `name` and gives the answer once its head is there, at the latest after `deadline`.
+    /// Sends `request` to the live object `name`, which [`crate::Gateway::host`] answers for; made anew if it is not
+    /// there. Gives the answer as [`Platform::send`] does. When the caller leaves, or the answer is cut off, the object
+    /// is told.
     fn converse(
         &self,
         name: &str,
@@ -42,7 +48,8 @@ pub trait Platform: Clone + 'static {
         deadline: Duration,
     ) -> impl Future<Output = Result<Answer<Self::Body>, Unanswered>>;
 
-    /// A body of the pieces `stream` gives, each handed on as it comes. Who reads it no longer drops the stream.
+    /// A body that is made piece by piece; each piece leaves at once. Whoever reads it sets the pace, and drops `stream`
+    /// by going away; on some platforms that shows with the next piece only.
     fn body(&self, stream: impl Stream<Item = Bytes> + 'static) -> Self::Body;
 
     /// The same bytes twice: for the caller, and for the meter.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use futures_util::stream;
+use futures_util::{Stream, StreamExt as _, stream};
 use gateway::platform::Unread;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -21,6 +21,11 @@ impl Body {
     /// A body that is read from `body`.
     pub fn new(body: impl http_body::Body<Data = Bytes, Error: Display> + 'static) -> Self {
         Self(Box::pin(body.map_err(|error| error.to_string())))
+    }
+
+    /// A body of the pieces `stream` brings.
+    pub(super) fn pieces(stream: impl Stream<Item = Bytes> + 'static) -> Self {
+        Self(Box::pin(StreamBody::new(stream.map(|piece| Ok(Frame::data(piece))))))
     }
 
     /// This body, broken off when `cut` is cancelled.

@@ -11,7 +11,7 @@ use tokio::{
     task::{AbortHandle, spawn_local},
 };
 
-use super::{Body, Clock, Memory, Objects, Stored};
+use super::{Body, Clock, Conversations, Memory, Objects, Stored};
 use crate::setup::Setup;
 
 /// A gateway in this process.
@@ -48,6 +48,7 @@ impl Deployment {
         let stored = Rc::new(Stored {
             clock,
             objects: Objects::default(),
+            conversations: Conversations::default(),
             documents: RefCell::new(setup.documents(&origin)),
             secrets: setup.secrets.clone(),
         });
@@ -76,6 +77,12 @@ impl Deployment {
         &self.stored.objects
     }
 
+    /// The live objects.
+    #[must_use]
+    pub fn conversations(&self) -> &Conversations {
+        &self.stored.conversations
+    }
+
     /// The documents.
     #[must_use]
     pub fn documents(&self) -> &RefCell<BTreeMap<String, String>> {
@@ -84,6 +91,7 @@ impl Deployment {
 
     /// Every isolate dies, with what it was working on, and is replaced by a new one that remembers nothing.
     pub fn restart(&self) {
+        self.stored.conversations.restart();
         for isolate in &self.isolates {
             let dead = isolate.living.replace(Living::new(&self.stored));
             dead.platform.life.cancel();

@@ -1,0 +1,52 @@
+//! Where does a conversation live? In a Durable Object that keeps it in memory, and nothing in storage.
+//!
+//! All requests of an object share what is open there: an answer that one of them began to read, another may read on.
+
+use std::pin::pin;
+
+use futures_util::future::{Either, select};
+use gateway::{Gateway, Memory};
+use worker::{
+    Env, console_error,
+    js_sys::Function,
+    wasm_bindgen::{self, JsValue, prelude::wasm_bindgen},
+    web_sys,
+};
+
+use crate::{MEMORY, edge::Edge, task, wire};
+
+/// One object's conversation; `entry.mjs` makes it, and makes it anew when a panic ended this instance.
+#[wasm_bindgen]
+#[derive(Default)]
+pub struct Host(gateway::Conversation);
+
+#[wasm_bindgen]
+impl Host {
+    /// Nobody's conversation yet.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Answers `request` by calling `answer` with the response, or with `null` where none can be made, or nobody waits
+    /// for it.
+    pub fn serve(&self, request: web_sys::Request, env: Env, answer: Function) {
+        let conversation = self.0.clone();
+        task::start(async move {
+            let answered = async {
+                let gateway =
+                    Gateway::new(Edge::within_object(env, Clone::clone(&request)), MEMORY.with(Memory::clone));
+                let departed = wire::departed(&request);
+                let request = wire::request_of_the_gateway(request)?;
+                match select(pin!(gateway.host(&conversation, request)), departed).await {
+                    Either::Left((response, _)) => wire::answer(&answer, response),
+                    Either::Right(_) => Err(worker::Error::RustError("the caller left".to_owned())),
+                }
+            };
+            if let Err(error) = answered.await {
+                console_error!("conversation: {error}");
+                let _ = answer.call1(&JsValue::NULL, &JsValue::NULL);
+            }
+        });
+    }
+}

@@ -1,0 +1,128 @@
+//! Where does a façade's request go? To an instance of its server, the same one for as long as there is a session.
+
+use std::time::Duration;
+
+use bridge::facade::{End, Method, Request};
+use bytes::Bytes;
+use http::HeaderMap;
+use mcp::Revision;
+use registry::Server;
+use telemetry::TraceContext;
+use upstream::Outbound;
+
+use crate::{
+    config::Config,
+    conversation::{Behind, hop::Beyond},
+    initialize::INSTANCES_TRIED,
+    instances::{Missed, Reached, Way},
+    platform::{Platform, Unanswered},
+    serve::Gateway,
+};
+
+/// An answer from behind, and the longest silence within it.
+pub(super) struct Found<B> {
+    pub(super) reached: Reached<B>,
+    pub(super) stream_idle: Duration,
+}
+
+impl<P: Platform> Gateway<P> {
+    /// Sends `request` to what is behind.
+    pub(super) async fn behind(
+        &self,
+        request: &Request,
+        beyond: &Beyond,
+        trace: &TraceContext,
+    ) -> Result<Found<P::Body>, End> {
+        let config = self.config().await.map_err(|failure| End::Unreachable(failure.to_string()))?;
+        match &*beyond.behind {
+            Behind::Instance(name) => {
+                let target = config.registry.configured(name).map_err(|error| End::Unreachable(error.to_string()))?;
+                let stream_idle = config.resilience(target.server()).stream_idle;
+                let reached = self.instance(&config, target.server(), request, beyond, trace).await?;
+                Ok(Found { reached, stream_idle })
+            }
+        }
+    }
+
+    /// Sends `request` to the instance that has the session, or to the first that takes it. The next one is tried only
+    /// where the one before has carried nothing out.
+    async fn instance(
+        &self,
+        config: &Config,
+        server: &Server,
+        request: &Request,
+        beyond: &Beyond,
+        trace: &TraceContext,
+    ) -> Result<Reached<P::Body>, End> {
+        let mut failures = String::new();
+        for instance in self.candidates(server, request, beyond)? {
+            let outbound = self.spelled(server, &instance, request, trace)?;
+            let missed = match self.reach(Way::once(config, server, &instance), outbound).await {
+                Ok(reached) => {
+                    if request.revision.is_none_or(Revision::is_legacy) {
+                        *beyond.pinned.borrow_mut() = Some(instance);
+                    }
+                    return Ok(reached);
+                }
+                Err(missed) => missed,
+            };
+            match missed {
+                // A session opened twice does no harm.
+                Missed::Unanswered(Unanswered::Broken(detail)) if request.revision.is_none() => {
+                    failures = format!("{failures}{instance}: {detail}; ");
+                }
+                Missed::Unanswered(Unanswered::Broken(detail)) => return Err(End::Broken(detail)),
+                Missed::Unanswered(Unanswered::Deadline(deadline)) => {
+                    return Err(End::Silent(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)));
+                }
+                Missed::Shut { .. } => failures = format!("{failures}{instance}: it failed repeatedly; "),
+                Missed::Full { .. } => failures = format!("{failures}{instance}: it has too much to do; "),
+            }
+        }
+        Err(End::Unreachable(failures))
+    }
+
+    /// The instances that may take `request`; only configured ones are ever called.
+    fn candidates(&self, server: &Server, request: &Request, beyond: &Beyond) -> Result<Vec<String>, End> {
+        let in_session = request.revision.is_some_and(Revision::is_legacy);
+        match beyond.pinned.borrow().as_ref().filter(|_| in_session) {
+            Some(pinned) if server.instances.contains(pinned) => return Ok(vec![pinned.clone()]),
+            Some(pinned) => return Err(End::Unreachable(format!("instance `{pinned}` is not configured any more"))),
+            None => {}
+        }
+        Ok(self.order(&server.instances).into_iter().take(INSTANCES_TRIED).collect())
+    }
+
+    fn spelled(
+        &self,
+        server: &Server,
+        instance: &str,
+        request: &Request,
+        trace: &TraceContext,
+    ) -> Result<http::Request<Bytes>, End> {
+        let secret = self.credential(server.secret.as_deref()).map_err(|refusal| End::Unreachable(refusal.reason()))?;
+        let traceparent = trace.traceparent();
+        let outbound = Outbound {
+            url: instance,
+            session_id: request.session_id.as_deref(),
+            revision: request.revision.map(Revision::as_str),
+            last_event_id: request.last_event_id.as_deref(),
+            secret: secret.as_deref(),
+            trace: (&traceparent, trace.tracestate()),
+        };
+        let (method, body) = match request.method {
+            Method::Post => (http::Method::POST, Bytes::from(request.body.clone())),
+            Method::Get => (http::Method::GET, Bytes::new()),
+            Method::Delete => (http::Method::DELETE, Bytes::new()),
+        };
+        let spelled = upstream::request(method, &outbound, body);
+        let mut spelled = spelled.map_err(|error| End::Unreachable(error.to_string()))?;
+        if request.revision.is_some_and(|revision| !revision.is_legacy()) {
+            mirror(spelled.headers_mut(), &request.body);
+        }
+        Ok(spelled)
+    }
+}
+
+/// The headers that say again what a modern body says.
+fn mirror(_headers: &mut HeaderMap, _body: &str) {}
