@@ -160,7 +160,7 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// Which arguments of a tool are repeated in headers, where that is known.
-    fn params_of(&self, server: &Server, tool: &str) -> Option<Rc<[ParamHeader]>> {
+    pub(crate) fn params_of(&self, server: &Server, tool: &str) -> Option<Rc<[ParamHeader]>> {
         self.memory.0.borrow().offers.get(&server.name)?.params(tool)
     }
 }

@@ -2,20 +2,25 @@
 
 use std::time::Duration;
 
-use bridge::facade::{End, Method, Request};
+use bridge::{
+    facade::{End, Method, Request},
+    routing,
+};
 use bytes::Bytes;
-use http::HeaderMap;
-use mcp::Revision;
+use http::{HeaderName, HeaderValue};
+use mcp::{Body, Message, Revision, jsonrpc};
 use registry::Server;
 use telemetry::TraceContext;
 use upstream::Outbound;
 
 use crate::{
+    alone::mirrored,
     config::Config,
     conversation::{Behind, hop::Beyond},
     initialize::INSTANCES_TRIED,
     instances::{Missed, Reached, Way},
     platform::{Platform, Unanswered},
+    refusal::Refusal,
     serve::Gateway,
 };
 
@@ -38,7 +43,7 @@ impl<P: Platform> Gateway<P> {
             Behind::Instance(name) => {
                 let target = config.registry.configured(name).map_err(|error| End::Unreachable(error.to_string()))?;
                 let stream_idle = config.resilience(target.server()).stream_idle;
-                let reached = self.instance(&config, target.server(), request, beyond, trace).await?;
+                let reached = self.instance(&config, target.server(), (request, trace), beyond).await?;
                 Ok(Found { reached, stream_idle })
             }
         }
@@ -50,9 +55,8 @@ impl<P: Platform> Gateway<P> {
         &self,
         config: &Config,
         server: &Server,
-        request: &Request,
+        (request, trace): (&Request, &TraceContext),
         beyond: &Beyond,
-        trace: &TraceContext,
     ) -> Result<Reached<P::Body>, End> {
         let mut failures = String::new();
         for instance in self.candidates(server, request, beyond)? {
@@ -118,11 +122,22 @@ impl<P: Platform> Gateway<P> {
         let spelled = upstream::request(method, &outbound, body);
         let mut spelled = spelled.map_err(|error| End::Unreachable(error.to_string()))?;
         if request.revision.is_some_and(|revision| !revision.is_legacy()) {
-            mirror(spelled.headers_mut(), &request.body);
+            let mirrored = self.mirror(server, &request.body).map_err(|refusal| End::Unreachable(refusal.reason()))?;
+            for (name, value) in mirrored {
+                spelled.headers_mut().insert(name, value);
+            }
         }
         Ok(spelled)
     }
-}
 
-/// The headers that say again what a modern body says.
-fn mirror(_headers: &mut HeaderMap, _body: &str) {}
+    /// The headers that repeat a modern body, and the arguments of a tool whose schema wants that, as far as it is known.
+    fn mirror(&self, server: &Server, body: &str) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+        let body = jsonrpc::parse(body.as_bytes()).map_err(guard::Refused::from)?;
+        let tool = match &body {
+            Body::Single(Message::Request(call)) if call.method == "tools/call" => routing::name(call),
+            _ => None,
+        };
+        let params = tool.and_then(|tool| self.params_of(server, &tool));
+        mirrored(&body, params.as_deref().unwrap_or_default())
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use bridge::{down, facade::Facade};
+use bridge::{down, facade::Facade, up::Up};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use serde::{Deserialize, Serialize};
@@ -59,7 +59,8 @@ impl Terms {
     /// The façade they ask for.
     pub(super) fn facade(&self) -> Result<Box<dyn Facade>, String> {
         match &self.face {
-            Face::Down(_) | Face::Up => Err("there is no such façade yet".to_owned()),
+            Face::Down(_) => Err("there is no such façade yet".to_owned()),
+            Face::Up => Ok(Box::new(Up::new())),
             #[cfg(test)]
             Face::Echo => Ok(Box::new(super::tests::Echo::default())),
         }
