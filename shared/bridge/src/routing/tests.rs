@@ -77,6 +77,9 @@ fn without_a_schema_every_header_is_carried_on() {
     assert_eq!(mirror(&call, &[]), Ok(vec![]));
     let [(name, value)] = unrecognized(&mirrors, &[]).try_into().unwrap();
     assert_eq!((name.as_str(), value.as_str()), ("mcp-param-region", "=?base64?dXM=?="));
+    let unreadable = Mirrors { params: vec![("region".to_owned(), "é".to_owned())], ..Mirrors::default() };
+    assert_eq!(check(&call, &[], &unreadable), Err(Mismatch::Unreadable("mcp-param-region".to_owned())));
+    assert_eq!(unrecognized(&unreadable, &[]), [], "nor is it sent by who forgot to check");
 }
 
 #[test]
