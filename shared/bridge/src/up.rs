@@ -158,7 +158,8 @@ impl Up {
     fn initialize(&mut self, channel: Channel, call: &jsonrpc::Call<'_>, turn: &mut Turn) {
         let id = call.id.map_or("null", |id| id.get());
         if !matches!(self.phase, Phase::New) {
-            return refuse(channel, code::INVALID_REQUEST, "this session was initialized before", turn);
+            let error = text::error(id, code::INVALID_REQUEST, "this session was initialized before", None);
+            return turn.answer(channel, 400, Some(error));
         }
         let terms = match Terms::of_initialize(call.params.map_or("{}", |params| params.get())) {
             Ok(terms) => terms,
@@ -181,7 +182,9 @@ impl Up {
             refuse(channel, code::REFUSED, "`Mcp-Session-Id` is missing: send `initialize` first", turn);
             return None;
         };
-        if let (Phase::New, Some(terms)) = (&self.phase, Terms::read(session_id)) {
+        if matches!(self.phase, Phase::New)
+            && let Some(terms) = Terms::read(session_id)
+        {
             let session = Session::new(terms, self.hops, turn.epoch());
             self.phase = Phase::Open(Box::new(session), session_id.to_owned());
         }
