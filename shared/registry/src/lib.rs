@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 pub use pins::{Admission, Pins, Standing, Twice};
 pub use release::Release;
 
@@ -34,6 +36,21 @@ pub struct Server {
     pub idle: Duration,
     /// The name of the secret that is sent to it as bearer token.
     pub secret: Option<String>,
+    /// Which era of the protocol it speaks.
+    pub era: EraSetting,
+}
+
+/// Which era of the protocol a server speaks, as configured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EraSetting {
+    /// It is asked, and its answer remembered for a time.
+    #[default]
+    Auto,
+    /// `initialize` and sessions: MCP 2025-11-25 or older.
+    Legacy,
+    /// `server/discover` and no sessions: MCP 2026-07-28 or newer.
+    Modern,
 }
 
 /// A server the caller may know of. Only [`Registry::find`] makes one.
@@ -104,6 +121,7 @@ mod tests {
             timeout: Duration::from_secs(30),
             idle: Duration::from_secs(1800),
             secret: None,
+            era: EraSetting::Auto,
         }
     }
 
