@@ -10,6 +10,7 @@ pub mod federation;
 pub mod probe;
 pub mod routing;
 pub mod seal;
+pub mod text;
 pub mod up;
 
 use mcp::meta::Params;
