@@ -34,7 +34,8 @@ impl Host {
         let conversation = self.0.clone();
         task::start(async move {
             let answered = async {
-                let gateway = Gateway::new(Edge::within_object(env, Clone::clone(&request)), MEMORY.with(Memory::clone));
+                let gateway =
+                    Gateway::new(Edge::within_object(env, Clone::clone(&request)), MEMORY.with(Memory::clone));
                 let departed = wire::departed(&request);
                 let request = wire::request_of_the_gateway(request)?;
                 match select(pin!(gateway.host(&conversation, request)), departed).await {

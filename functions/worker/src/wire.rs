@@ -158,7 +158,10 @@ pub(crate) fn departed(request: &web_sys::Request) -> Crossing {
 
 /// What `pieces` brings, as the answer to `origin`. Each piece is asked for once the one before was read; when the
 /// reader leaves, `pieces` is dropped.
-pub(crate) fn stream(origin: &web_sys::Request, pieces: impl Stream<Item = Bytes> + 'static) -> web_sys::ReadableStream {
+pub(crate) fn stream(
+    origin: &web_sys::Request,
+    pieces: impl Stream<Item = Bytes> + 'static,
+) -> web_sys::ReadableStream {
     let written = written(origin);
     let readable = written.readable();
     task::start(async move {

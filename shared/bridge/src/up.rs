@@ -111,6 +111,14 @@ impl Facade for Up {
         self.arm(&mut turn);
         turn.actions
     }
+
+    fn is_idle(&self) -> bool {
+        Up::is_idle(self)
+    }
+
+    fn farewell(&mut self) -> Vec<Action> {
+        Up::farewell(self)
+    }
 }
 
 impl Up {

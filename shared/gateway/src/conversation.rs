@@ -14,6 +14,7 @@ mod behind;
 mod channel;
 mod driver;
 mod hop;
+mod mirrored;
 mod terms;
 
 #[cfg(test)]
@@ -29,7 +30,8 @@ use mcp::{header as mcp_header, jsonrpc::code};
 use serde_json::json;
 
 use crate::{
-    answer, config::Config,
+    answer,
+    config::Config,
     conversation::{
         channel::{Exit, Inlet, Leaving},
         driver::{Asked, Came, Driver},
@@ -89,7 +91,8 @@ impl<P: Platform> Gateway<P> {
     pub async fn host(&self, conversation: &Conversation, request: Request<P::Body>) -> Response<P::Body> {
         self.heard(conversation, request).await.unwrap_or_else(|unheard| {
             self.platform.log(&format!("conversation: {unheard}"));
-            let error = json!({ "code": code::INTERNAL_ERROR, "message": "the gateway cannot carry this out at the moment" });
+            let error =
+                json!({ "code": code::INTERNAL_ERROR, "message": "the gateway cannot carry this out at the moment" });
             let body = json!({ "jsonrpc": "2.0", "id": null, "error": error });
             serve::json(StatusCode::SERVICE_UNAVAILABLE, &body)
         })

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bridge::facade::{End, Method, Request};
 use bytes::Bytes;
-use http::HeaderMap;
 use mcp::Revision;
 use registry::Server;
 use telemetry::TraceContext;
@@ -29,16 +28,15 @@ impl<P: Platform> Gateway<P> {
     /// Sends `request` to what is behind.
     pub(super) async fn behind(
         &self,
-        request: &Request,
+        (request, trace): (&Request, &TraceContext),
         beyond: &Beyond,
-        trace: &TraceContext,
     ) -> Result<Found<P::Body>, End> {
         let config = self.config().await.map_err(|failure| End::Unreachable(failure.to_string()))?;
         match &*beyond.behind {
             Behind::Instance(name) => {
                 let target = config.registry.configured(name).map_err(|error| End::Unreachable(error.to_string()))?;
                 let stream_idle = config.resilience(target.server()).stream_idle;
-                let reached = self.instance(&config, target.server(), request, beyond, trace).await?;
+                let reached = self.instance(&config, target.server(), (request, trace), beyond).await?;
                 Ok(Found { reached, stream_idle })
             }
         }
@@ -50,13 +48,12 @@ impl<P: Platform> Gateway<P> {
         &self,
         config: &Config,
         server: &Server,
-        request: &Request,
+        (request, trace): (&Request, &TraceContext),
         beyond: &Beyond,
-        trace: &TraceContext,
     ) -> Result<Reached<P::Body>, End> {
         let mut failures = String::new();
         for instance in self.candidates(server, request, beyond)? {
-            let outbound = self.spelled(server, &instance, request, trace)?;
+            let outbound = self.spelled((server, &instance), (request, trace), beyond)?;
             let missed = match self.reach(Way::once(config, server, &instance), outbound).await {
                 Ok(reached) => {
                     if request.revision.is_none_or(Revision::is_legacy) {
@@ -95,10 +92,9 @@ impl<P: Platform> Gateway<P> {
 
     fn spelled(
         &self,
-        server: &Server,
-        instance: &str,
-        request: &Request,
-        trace: &TraceContext,
+        (server, instance): (&Server, &str),
+        (request, trace): (&Request, &TraceContext),
+        beyond: &Beyond,
     ) -> Result<http::Request<Bytes>, End> {
         let secret = self.credential(server.secret.as_deref()).map_err(|refusal| End::Unreachable(refusal.reason()))?;
         let traceparent = trace.traceparent();
@@ -118,11 +114,8 @@ impl<P: Platform> Gateway<P> {
         let spelled = upstream::request(method, &outbound, body);
         let mut spelled = spelled.map_err(|error| End::Unreachable(error.to_string()))?;
         if request.revision.is_some_and(|revision| !revision.is_legacy()) {
-            mirror(spelled.headers_mut(), &request.body);
+            beyond.mirrored.tell(spelled.headers_mut(), &request.body).map_err(End::Garbage)?;
         }
         Ok(spelled)
     }
 }
-
-/// The headers that say again what a modern body says.
-fn mirror(_headers: &mut HeaderMap, _body: &str) {}

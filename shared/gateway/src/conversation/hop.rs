@@ -6,7 +6,11 @@ use bridge::facade::{End, Hop, Method, Request};
 use futures_channel::{mpsc::UnboundedSender, oneshot};
 use futures_util::future::{Either, select};
 use http::{HeaderMap, StatusCode};
-use mcp::{Body, header as mcp_header, jsonrpc::{self, Message}, sse};
+use mcp::{
+    Body, header as mcp_header,
+    jsonrpc::{self, Message},
+    sse,
+};
 use telemetry::TraceContext;
 
 use crate::{
@@ -15,6 +19,7 @@ use crate::{
         Behind, MESSAGE_MAX_BYTES,
         behind::Found,
         driver::{Came, Heard},
+        mirrored::Mirrored,
     },
     meter::Next,
     platform::{Abort, Platform},
@@ -31,6 +36,8 @@ pub(super) struct Beyond {
     /// The ids of what the server behind asked and was not answered yet, and on which hop: as long as there are any,
     /// it is not the server that keeps everybody waiting.
     pub(super) asked: Rc<RefCell<BTreeMap<String, Hop>>>,
+    /// Which arguments of a modern server's tools are mirrored in headers.
+    pub(super) mirrored: Rc<Mirrored>,
 }
 
 /// An answer that is cut off when nobody reads it to its end.
@@ -52,6 +59,7 @@ impl Beyond {
 
     /// Takes note of what `body` from behind asks.
     fn note(&self, hop: Hop, body: &Body<'_>) {
+        self.mirrored.learn(body);
         let mut asked = self.asked.borrow_mut();
         for message in body.messages() {
             if let Message::Request(call) = message
@@ -89,13 +97,7 @@ impl Drop for Cut {
 
 impl<P: Platform> Gateway<P> {
     /// Sends `request` and tells what becomes of it, until that is over or cut off.
-    pub(super) async fn hop(
-        &self,
-        request: Request,
-        beyond: Beyond,
-        trace: TraceContext,
-        cut: oneshot::Receiver<()>,
-    ) {
+    pub(super) async fn hop(&self, request: Request, beyond: Beyond, trace: TraceContext, cut: oneshot::Receiver<()>) {
         let end = match select(pin!(self.ask_behind(&request, &beyond, &trace)), cut).await {
             Either::Left((end, _)) => end,
             Either::Right(_) => End::Aborted,
@@ -105,7 +107,7 @@ impl<P: Platform> Gateway<P> {
 
     async fn ask_behind(&self, request: &Request, beyond: &Beyond, trace: &TraceContext) -> End {
         beyond.note_answers(&request.body);
-        let Found { reached, stream_idle } = match self.behind(request, beyond, trace).await {
+        let Found { reached, stream_idle } = match self.behind((request, trace), beyond).await {
             Ok(found) => found,
             Err(end) => return end,
         };

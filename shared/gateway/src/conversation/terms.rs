@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use bridge::facade::Facade;
+use bridge::{facade::Facade, up::Up};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use serde::{Deserialize, Serialize};
@@ -59,7 +59,8 @@ impl Terms {
     /// The façade they ask for.
     pub(super) fn facade(&self) -> Result<Box<dyn Facade>, String> {
         match &self.face {
-            Face::Down | Face::Up => Err("there is no such façade yet".to_owned()),
+            Face::Down => Err("there is no such façade yet".to_owned()),
+            Face::Up => Ok(Box::new(Up::new())),
             #[cfg(test)]
             Face::Echo => Ok(Box::new(super::tests::Echo::default())),
         }

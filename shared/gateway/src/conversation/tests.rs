@@ -39,7 +39,12 @@ impl Echo {
                     Request { hop, method: Method::Post, revision: None, session_id: None, last_event_id: None, body };
                 vec![open, Action::Send(request)]
             }
-            "abort" => self.hop.keys().map(|hop| Action::Abort(*hop)).chain([Action::Open { channel, session_id: None }, Action::Close(channel)]).collect(),
+            "abort" => self
+                .hop
+                .keys()
+                .map(|hop| Action::Abort(*hop))
+                .chain([Action::Open { channel, session_id: None }, Action::Close(channel)])
+                .collect(),
             "resume" => {
                 self.hop.values_mut().for_each(|to| *to = channel);
                 let kept = std::mem::take(&mut self.kept);
@@ -72,7 +77,8 @@ impl Facade for Echo {
             }
             Event::Woken if !self.ticking.is_empty() => {
                 self.ticks += 1;
-                let event = sse::Event::message(&format!(r#"{{"tick":{},"at":{}}}"#, self.ticks, moment.now.as_millis()));
+                let event =
+                    sse::Event::message(&format!(r#"{{"tick":{},"at":{}}}"#, self.ticks, moment.now.as_millis()));
                 let says = self.ticking.iter().map(|channel| Action::Say { channel: *channel, event: event.clone() });
                 says.chain([Action::Wake(moment.now.plus_millis(300))]).collect()
             }
@@ -100,7 +106,7 @@ impl Facade for Echo {
         self.hop.is_empty()
     }
 
-    fn farewell(&mut self, _moment: &Moment) -> Vec<Action> {
+    fn farewell(&mut self) -> Vec<Action> {
         Vec::new()
     }
 }
