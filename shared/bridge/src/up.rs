@@ -170,7 +170,8 @@ impl Up {
     fn initialize(&mut self, channel: Channel, call: &jsonrpc::Call<'_>, turn: &mut Turn) {
         let id = call.id.map_or("null", |id| id.get());
         if !matches!(self.phase, Phase::New) {
-            return refuse(channel, code::INVALID_REQUEST, "this session was initialized before", turn);
+            let error = text::error(id, code::INVALID_REQUEST, "this session was initialized before", None);
+            return turn.answer(channel, 400, Some(error));
         }
         let terms = match Terms::of_initialize(call.params.map_or("{}", |params| params.get())) {
             Ok(terms) => terms,

@@ -37,6 +37,16 @@ pub(super) struct Listening {
     rests_until: Option<Timestamp>,
     /// The server does not do this one; it is not asked again.
     refused: Option<Filter>,
+    gap: Gap,
+}
+
+/// Whether something may have been missed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gap {
+    /// Nothing was.
+    Closed,
+    /// A listen ended, and no other was acknowledged yet.
+    Open,
 }
 
 #[derive(Debug)]
@@ -64,7 +74,16 @@ impl Listening {
     /// Nothing is listened to yet, of a server that serves this.
     pub(super) fn new(serves: Serves) -> Self {
         let uris = BTreeSet::new();
-        Self { serves, uris, current: None, next: None, failures: 0, rests_until: None, refused: None }
+        Self {
+            serves,
+            uris,
+            current: None,
+            next: None,
+            failures: 0,
+            rests_until: None,
+            refused: None,
+            gap: Gap::Closed,
+        }
     }
 
     /// Subscribes to `uri`.
@@ -84,6 +103,7 @@ impl Listening {
     /// Sees to it that what is wanted is listened to, and nothing else.
     pub(super) fn settle(&mut self, envelope: &Envelope<'_>, hops: &mut Hops, turn: &mut Turn) {
         let wanted = self.wanted();
+        self.rests_until = self.rests_until.filter(|until| *until > turn.now);
         if wanted == Filter::default() {
             return self.rest(turn);
         }
@@ -91,7 +111,6 @@ impl Listening {
             return;
         }
         abort(&mut self.next, turn);
-        self.rests_until = self.rests_until.filter(|until| *until > turn.now);
         let is_there = self.current.as_ref().is_some_and(|leg| leg.filter == wanted);
         if is_there || self.rests_until.is_some() || self.refused.as_ref() == Some(&wanted) {
             return;
@@ -110,14 +129,22 @@ impl Listening {
         [&self.current, &self.next].into_iter().flatten().any(|leg| leg.hop == hop)
     }
 
-    /// Takes a notification of `hop`; gives the one to pass on.
-    pub(super) fn said(&mut self, hop: Hop, said: &Call<'_>, turn: &mut Turn) -> Option<String> {
+    /// Takes a notification of `hop`; gives those to pass on. After a gap the caller is told that all may have changed:
+    /// nothing is said twice on the modern wire.
+    pub(super) fn said(&mut self, hop: Hop, said: &Call<'_>, turn: &mut Turn) -> Vec<String> {
+        let mut told = Vec::new();
         if self.next.as_ref().is_some_and(|leg| leg.hop == hop) {
             abort(&mut self.current, turn);
             self.current = self.next.take();
+            if std::mem::replace(&mut self.gap, Gap::Closed) == Gap::Open {
+                told.extend(self.current.iter().flat_map(|leg| leg.filter.all()));
+            }
         }
-        let leg = self.current.as_ref().filter(|leg| leg.hop == hop)?;
-        leg.filter.wants(&said.method).then(|| untagged(said)).flatten()
+        let leg = self.current.as_ref().filter(|leg| leg.hop == hop);
+        if leg.is_some_and(|leg| leg.filter.wants(&said.method)) {
+            told.extend(untagged(said));
+        }
+        told
     }
 
     /// Takes the response of `hop`: it ends, or never began.
@@ -139,6 +166,9 @@ impl Listening {
     /// Takes note that `hop` is over; after a pause another one follows.
     pub(super) fn ended(&mut self, hop: Hop, turn: &mut Turn) {
         let is_it = |leg: &mut Leg| leg.hop == hop;
+        if self.current.as_ref().is_some_and(|leg| leg.hop == hop) {
+            self.gap = Gap::Open;
+        }
         let Some(leg) = self.next.take_if(is_it).or_else(|| self.current.take_if(is_it)) else { return };
         let lasted = turn.now.millis_since(leg.opened_at) >= LASTED_MS;
         self.failures = if lasted { 0 } else { self.failures.saturating_add(1) };
@@ -151,6 +181,11 @@ impl Listening {
         self.rests_until
     }
 
+    /// Whether a listen is not acknowledged yet.
+    pub(super) fn is_opening(&self) -> bool {
+        self.next.is_some()
+    }
+
     /// Whether nothing is listened to.
     pub(super) fn is_resting(&self) -> bool {
         self.current.is_none() && self.next.is_none()
@@ -160,7 +195,7 @@ impl Listening {
     pub(super) fn rest(&mut self, turn: &mut Turn) {
         abort(&mut self.current, turn);
         abort(&mut self.next, turn);
-        (self.failures, self.rests_until, self.refused) = (0, None, None);
+        (self.failures, self.rests_until, self.refused, self.gap) = (0, None, None, Gap::Closed);
     }
 
     fn refuse(&mut self, hop: Hop) {
@@ -197,13 +232,21 @@ impl Filter {
 
     fn wants(&self, method: &str) -> bool {
         match method {
-            "notifications/tools/list_changed" => self.tools,
-            "notifications/prompts/list_changed" => self.prompts,
-            "notifications/resources/list_changed" => self.resources,
+            TOOLS_CHANGED => self.tools,
+            PROMPTS_CHANGED => self.prompts,
+            RESOURCES_CHANGED => self.resources,
             // Of a resource below one that is subscribed to, perhaps.
-            "notifications/resources/updated" => !self.uris.is_empty(),
+            UPDATED => !self.uris.is_empty(),
             _ => false,
         }
+    }
+
+    /// Every notification there can be.
+    fn all(&self) -> impl Iterator<Item = String> {
+        let lists = [(TOOLS_CHANGED, self.tools), (PROMPTS_CHANGED, self.prompts), (RESOURCES_CHANGED, self.resources)];
+        let lists = lists.into_iter().filter(|(_, wanted)| *wanted).map(|(method, _)| text::notification(method, None));
+        let updated = |uri: &String| text::notification(UPDATED, Some(&["{\"uri\":", &quoted(uri), "}"].concat()));
+        lists.chain(self.uris.iter().map(updated))
     }
 }
 
@@ -227,6 +270,10 @@ fn is_final(error: i64) -> bool {
     matches!(error, code::METHOD_NOT_FOUND | code::INVALID_PARAMS | code::INVALID_REQUEST | -32099..=-32020)
 }
 
+const TOOLS_CHANGED: &str = "notifications/tools/list_changed";
+const PROMPTS_CHANGED: &str = "notifications/prompts/list_changed";
+const RESOURCES_CHANGED: &str = "notifications/resources/list_changed";
+const UPDATED: &str = "notifications/resources/updated";
 /// No more resources are subscribed to in one session.
 const URIS_MAX: usize = 256;
 /// A longer URI is not subscribed to.
@@ -272,7 +319,7 @@ mod tests {
             std::mem::take(&mut turn.actions)
         }
 
-        fn said(&mut self, hop: u64, message: &str) -> Option<String> {
+        fn said(&mut self, hop: u64, message: &str) -> Vec<String> {
             let body = parse(message.as_bytes()).unwrap();
             let Body::Single(Message::Notification(call)) = &body else { panic!("{message}") };
             self.listening.said(Hop(hop), call, &mut self.turn)
@@ -287,7 +334,7 @@ mod tests {
         let mut heard = Heard::new();
         assert_eq!(heard.settle().len(), 1);
         assert!(heard.settle().is_empty(), "it is under way");
-        assert_eq!(heard.said(1, ACKNOWLEDGED), None);
+        assert!(heard.said(1, ACKNOWLEDGED).is_empty());
         heard.listening.subscribe("a:b").unwrap();
         let actions = heard.settle();
         assert!(
@@ -296,14 +343,14 @@ mod tests {
             "{actions:?}"
         );
         let changed = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":1}}}"#;
-        assert_eq!(heard.said(1, changed).unwrap(), r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#);
-        assert_eq!(heard.said(2, ACKNOWLEDGED), None);
+        assert_eq!(heard.said(1, changed), [r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#]);
+        assert!(heard.said(2, ACKNOWLEDGED).is_empty());
         assert_eq!(heard.turn.actions, [Action::Abort(Hop(1))]);
-        assert_eq!(heard.said(1, changed), None, "what comes twice is said once");
+        assert!(heard.said(1, changed).is_empty(), "what comes twice is said once");
         let updated = r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"a:b","_meta":{"io.modelcontextprotocol/subscriptionId":2,"x":1}}}"#;
-        assert!(heard.said(2, updated).unwrap().ends_with(r#""params":{"uri":"a:b","_meta":{"x":1}}}"#));
+        assert!(heard.said(2, updated)[0].ends_with(r#""params":{"uri":"a:b","_meta":{"x":1}}}"#));
         let unwanted = r#"{"jsonrpc":"2.0","method":"notifications/prompts/list_changed"}"#;
-        assert_eq!(heard.said(2, unwanted), None);
+        assert!(heard.said(2, unwanted).is_empty());
     }
 
     #[test]
@@ -324,6 +371,24 @@ mod tests {
         heard.turn.now = heard.turn.now.plus_millis(LASTED_MS);
         heard.listening.ended(Hop(10), &mut heard.turn);
         assert!(heard.listening.due_at().unwrap().millis_since(heard.turn.now) < 1_000);
+    }
+
+    #[test]
+    fn after_a_gap_all_may_have_changed() {
+        let mut heard = Heard::new();
+        heard.listening.subscribe("a:b").unwrap();
+        heard.settle();
+        assert!(heard.said(1, ACKNOWLEDGED).is_empty());
+        heard.listening.ended(Hop(1), &mut heard.turn);
+        heard.turn.now = heard.listening.due_at().unwrap();
+        heard.settle();
+        assert_eq!(
+            heard.said(2, ACKNOWLEDGED),
+            [
+                r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#,
+                r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"a:b"}}"#
+            ]
+        );
     }
 
     #[test]

@@ -116,16 +116,16 @@ fn named(text: &str, revision: Revision) -> Result<Option<String>, Unreadable> {
     Ok(Some(members.write()))
 }
 
-/// Puts each item of the array `name` anew; `None` stays as it was.
+/// Puts each item of the array `name` anew; `None` stays as it was. An array of too many items stays as a whole.
 pub(super) fn list(
     members: &mut Members<'_>,
     name: &'static str,
     mut change: impl FnMut(&str) -> Result<Option<String>, Unreadable>,
 ) -> Result<(), Unreadable> {
-    let Some(raw) = members.raw(name) else { return Ok(()) };
+    let Some(items) = members.raw(name).and_then(|raw| items(raw).ok()) else { return Ok(()) };
     let mut changed = false;
     let mut written: Vec<Cow<'_, str>> = Vec::new();
-    for item in items(raw)? {
+    for item in items {
         written.push(match change(item)? {
             Some(new) if new != item => {
                 changed = true;

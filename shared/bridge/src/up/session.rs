@@ -18,7 +18,7 @@ use super::{
     level::Level,
     listening::Listening,
     request::Envelope,
-    streams::Resumed,
+    streams::{self, Resumed},
     terms::{Offers, Terms},
     turn::{Hops, Turn},
 };
@@ -41,6 +41,10 @@ pub(super) struct Session {
     pub(super) epoch: String,
     pub(super) questions: u64,
     listening: Listening,
+    /// Subscriptions that are answered once they are listened to: the exchange, and the id of the request.
+    subscribing: Vec<(u64, String)>,
+    /// When they are answered at last.
+    subscribes_until: Option<Timestamp>,
     /// Since when nobody listens to the stream of GET, which was open before.
     deaf_since: Option<Timestamp>,
 }
@@ -60,6 +64,8 @@ impl Session {
             wrapped: BTreeSet::new(),
             epoch,
             questions: 0,
+            subscribing: Vec::new(),
+            subscribes_until: None,
             deaf_since: None,
         }
     }
@@ -100,7 +106,10 @@ impl Session {
         let answer = match call.method.as_ref() {
             "ping" => text::response(id, "{}"),
             "logging/setLevel" => self.set_level(id, call),
-            "resources/subscribe" | "resources/unsubscribe" => self.subscribe(id, call, turn),
+            "resources/subscribe" | "resources/unsubscribe" => match self.subscribe(call) {
+                Ok(()) => return self.subscribed(exchange, id, turn),
+                Err((code, why)) => text::error(id, code, &why, None),
+            },
             "initialize" => text::error(id, code::INVALID_REQUEST, "this session was initialized before", None),
             method if is_not_legacy(method) => text::error(id, code::METHOD_NOT_FOUND, UNKNOWN, None),
             _ => return self.call(exchange, id, call, turn),
@@ -120,21 +129,35 @@ impl Session {
         text::response(id, "{}")
     }
 
-    fn subscribe(&mut self, id: &str, call: &Said<'_>, turn: &mut Turn) -> String {
+    fn subscribe(&mut self, call: &Said<'_>) -> Result<(), (i64, String)> {
         if !self.terms.serves.subscriptions {
-            return text::error(id, code::METHOD_NOT_FOUND, UNKNOWN, None);
+            return Err((code::METHOD_NOT_FOUND, UNKNOWN.to_owned()));
         }
         let params = call.params.and_then(|params| Members::parse(params.get()).ok()).unwrap_or_default();
-        let Some(uri) = params.string("uri") else {
-            return text::error(id, code::INVALID_PARAMS, "`uri` has to be a string", None);
-        };
+        let uri = params.string("uri").ok_or_else(|| (code::INVALID_PARAMS, "`uri` has to be a string".to_owned()))?;
         if call.method == "resources/unsubscribe" {
             self.listening.unsubscribe(&uri);
-        } else if let Err(too_many) = self.listening.subscribe(&uri) {
-            return text::error(id, code::INVALID_PARAMS, &too_many.to_string(), None);
+            return Ok(());
         }
+        self.listening.subscribe(&uri).map_err(|too_many| (code::INVALID_PARAMS, too_many.to_string()))
+    }
+
+    /// A subscription is answered when it is listened to, so that no change after the answer is missed.
+    fn subscribed(&mut self, exchange: u64, id: &str, turn: &mut Turn) {
+        self.subscribing.push((exchange, id.to_owned()));
+        self.subscribes_until.get_or_insert(turn.now.plus_millis(SUBSCRIBE_MAX_MS));
         self.settle(turn);
-        text::response(id, "{}")
+    }
+
+    fn answer_subscriptions(&mut self, turn: &mut Turn) {
+        let is_late = self.subscribes_until.is_some_and(|until| until <= turn.now);
+        if self.listening.is_opening() && !is_late && self.subscribing.len() < SUBSCRIBING_MAX {
+            return;
+        }
+        self.subscribes_until = None;
+        for (exchange, id) in std::mem::take(&mut self.subscribing) {
+            self.exchanges.answer(exchange, Some(text::response(&id, "{}")), turn);
+        }
     }
 
     /// A notification of the caller. `initialized` and `roots/list_changed` have no place on the modern wire.
@@ -210,9 +233,10 @@ impl Session {
     fn overheard(&mut self, hop: Hop, message: &Message<'_>, turn: &mut Turn) {
         match message {
             Message::Notification(call) => {
-                if let Some(message) = self.listening.said(hop, call, turn) {
-                    self.exchanges.streams.say(super::streams::OWN, &message, turn);
+                for message in self.listening.said(hop, call, turn) {
+                    self.exchanges.streams.say(streams::OWN, &message, turn);
                 }
+                self.answer_subscriptions(turn);
             }
             Message::Response(reply) => self.listening.answered(hop, reply),
             Message::Request(_) => {}
@@ -241,7 +265,8 @@ impl Session {
     pub(super) fn due_at(&self) -> Option<Timestamp> {
         let calls = self.calls.values().filter_map(Call::due_at).min();
         let deaf = self.deaf_since.map(|since| since.plus_millis(DEAF_MAX_MS));
-        [calls, self.exchanges.due_at(), self.listening.due_at(), deaf].into_iter().flatten().min()
+        let due = [calls, self.exchanges.due_at(), self.listening.due_at(), self.subscribes_until, deaf];
+        due.into_iter().flatten().min()
     }
 
     /// Whether nothing is under way.
@@ -259,6 +284,7 @@ impl Session {
             self.drop_call(number, "the session has ended", turn);
         }
         self.listening.rest(turn);
+        self.answer_subscriptions(turn);
         self.exchanges.streams.close(turn);
         self.deaf_since = None;
     }
@@ -271,11 +297,13 @@ impl Session {
         if is_there || !is_soon {
             self.deaf_since = None;
         }
-        if !is_there && !is_soon {
-            return self.listening.rest(turn);
+        if is_there || is_soon {
+            let envelope = Envelope::new(&self.terms, self.level);
+            self.listening.settle(&envelope, &mut self.hops, turn);
+        } else {
+            self.listening.rest(turn);
         }
-        let envelope = Envelope::new(&self.terms, self.level);
-        self.listening.settle(&envelope, &mut self.hops, turn);
+        self.answer_subscriptions(turn);
     }
 }
 
@@ -301,5 +329,9 @@ fn is_not_legacy(method: &str) -> bool {
 }
 
 const UNKNOWN: &str = "the server has no such method";
+/// How long the answer to a subscription waits for the server.
+const SUBSCRIBE_MAX_MS: u64 = 2_000;
+/// No more subscriptions wait for their answer.
+const SUBSCRIBING_MAX: usize = 256;
 /// How long a server is listened to after the stream of GET broke.
 const DEAF_MAX_MS: u64 = 60_000;
