@@ -2,7 +2,7 @@
 
 use mcp::{Body, Message, jsonrpc};
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
