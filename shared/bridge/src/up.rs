@@ -194,7 +194,9 @@ impl Up {
             refuse(channel, code::REFUSED, "`Mcp-Session-Id` is missing: send `initialize` first", turn);
             return None;
         };
-        if let (Phase::New, Some(terms)) = (&self.phase, Terms::read(session_id)) {
+        if matches!(self.phase, Phase::New)
+            && let Some(terms) = Terms::read(session_id)
+        {
             let session = Session::new(terms, self.hops, turn.epoch());
             self.phase = Phase::Open(Box::new(session), session_id.to_owned());
         }

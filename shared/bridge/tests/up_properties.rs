@@ -1,5 +1,7 @@
 //! Whatever comes in whatever order: is every request answered once, and nothing said to nobody?
 
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "the helpers of tests are tests")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bridge::{
