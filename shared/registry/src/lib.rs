@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
+
 pub use pins::{Admission, Pins, Standing, Twice};
 pub use release::Release;
 
@@ -34,6 +36,21 @@ pub struct Server {
     pub idle: Duration,
     /// The name of the secret that is sent to it as bearer token.
     pub secret: Option<String>,
+    /// Which era it speaks, if the operator says so.
+    pub era: EraSetting,
+}
+
+/// What the operator says of the era a server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EraSetting {
+    /// Nothing: it is asked.
+    #[default]
+    Auto,
+    /// MCP 2025-11-25 or older.
+    Legacy,
+    /// MCP 2026-07-28.
+    Modern,
 }
 
 /// A server the caller may know of. Only [`Registry::find`] makes one.
@@ -104,6 +121,7 @@ mod tests {
             timeout: Duration::from_secs(30),
             idle: Duration::from_secs(1800),
             secret: None,
+            era: EraSetting::Auto,
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use policy::Source;
 use quota::By;
-use registry::Admission;
+use registry::{Admission, EraSetting};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -119,6 +119,9 @@ pub struct RawServer {
     /// The name of the secret it wants as bearer token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+    /// Which era it speaks; absent: it is asked.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub era: EraSetting,
     /// What becomes of tool definitions that are not pinned.
     #[serde(default, skip_serializing_if = "is_default")]
     pub pins: Admission,
@@ -188,6 +191,7 @@ impl Default for RawServer {
             timeout_ms: default_timeout_ms(),
             idle_ms: default_idle_ms(),
             secret: None,
+            era: EraSetting::default(),
             pins: Admission::default(),
             concurrency: CONCURRENCY,
             queue: QUEUE,

@@ -41,6 +41,7 @@ impl Problems {
             timeout: Duration::from_millis(raw.timeout_ms),
             idle: Duration::from_millis(raw.idle_ms),
             secret: raw.secret,
+            era: raw.era,
         }
     }
 
