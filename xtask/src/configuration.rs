@@ -165,6 +165,7 @@ pub(crate) fn worker(
         port,
         modules: PathBuf::new(),
         main: "entry.mjs".to_owned(),
+        compatibility_flags: vec!["enable_request_signal".to_owned()],
         bindings,
         kv: BTreeMap::from([("DOCUMENTS".to_owned(), documents)]),
         durable_objects: BTreeMap::from(objects),

@@ -33,6 +33,7 @@ pub(crate) struct Worker {
     /// The folder of its modules.
     pub(crate) modules: PathBuf,
     pub(crate) main: String,
+    pub(crate) compatibility_flags: Vec<String>,
     pub(crate) bindings: BTreeMap<String, String>,
     /// Namespaces by binding, with what is put in before the first request.
     pub(crate) kv: BTreeMap<String, BTreeMap<String, String>>,

@@ -16,7 +16,7 @@ pub trait Facade {
 
     /// Takes leave of the server behind: what is to be done before the façade is dropped, such as ending a session.
     /// Events may still come after it; no caller's do.
-    fn farewell(&mut self, moment: &Moment) -> Vec<Action>;
+    fn farewell(&mut self) -> Vec<Action>;
 }
 
 /// When something came, and bytes nobody can predict.

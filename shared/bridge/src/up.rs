@@ -121,8 +121,9 @@ impl Facade for Up {
     }
 
     /// Ends all that is under way: the host cannot go on with it.
-    fn farewell(&mut self, moment: &Moment) -> Vec<Action> {
-        let mut turn = Turn::new(moment);
+    fn farewell(&mut self) -> Vec<Action> {
+        // Nothing is begun any more: neither the time nor anything random counts.
+        let mut turn = Turn::new(&Moment { now: Timestamp::default(), random: [0; 32] });
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::New | Phase::Over => {}
             Phase::Opening(asked) => {

@@ -14,6 +14,7 @@ mod behind;
 mod channel;
 mod driver;
 mod hop;
+mod mirrored;
 mod terms;
 
 #[cfg(test)]

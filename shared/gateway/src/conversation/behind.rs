@@ -2,25 +2,19 @@
 
 use std::time::Duration;
 
-use bridge::{
-    facade::{End, Method, Request},
-    routing,
-};
+use bridge::facade::{End, Method, Request};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
-use mcp::{Body, Message, Revision, jsonrpc};
+use mcp::Revision;
 use registry::Server;
 use telemetry::TraceContext;
 use upstream::Outbound;
 
 use crate::{
-    alone::mirrored,
     config::Config,
     conversation::{Behind, hop::Beyond},
     initialize::INSTANCES_TRIED,
     instances::{Missed, Reached, Way},
     platform::{Platform, Unanswered},
-    refusal::Refusal,
     serve::Gateway,
 };
 
@@ -34,9 +28,8 @@ impl<P: Platform> Gateway<P> {
     /// Sends `request` to what is behind.
     pub(super) async fn behind(
         &self,
-        request: &Request,
+        (request, trace): (&Request, &TraceContext),
         beyond: &Beyond,
-        trace: &TraceContext,
     ) -> Result<Found<P::Body>, End> {
         let config = self.config().await.map_err(|failure| End::Unreachable(failure.to_string()))?;
         match &*beyond.behind {
@@ -60,7 +53,7 @@ impl<P: Platform> Gateway<P> {
     ) -> Result<Reached<P::Body>, End> {
         let mut failures = String::new();
         for instance in self.candidates(server, request, beyond)? {
-            let outbound = self.spelled(server, &instance, request, trace)?;
+            let outbound = self.spelled((server, &instance), (request, trace), beyond)?;
             let missed = match self.reach(Way::once(config, server, &instance), outbound).await {
                 Ok(reached) => {
                     if request.revision.is_none_or(Revision::is_legacy) {
@@ -99,10 +92,9 @@ impl<P: Platform> Gateway<P> {
 
     fn spelled(
         &self,
-        server: &Server,
-        instance: &str,
-        request: &Request,
-        trace: &TraceContext,
+        (server, instance): (&Server, &str),
+        (request, trace): (&Request, &TraceContext),
+        beyond: &Beyond,
     ) -> Result<http::Request<Bytes>, End> {
         let secret = self.credential(server.secret.as_deref()).map_err(|refusal| End::Unreachable(refusal.reason()))?;
         let traceparent = trace.traceparent();
@@ -122,22 +114,8 @@ impl<P: Platform> Gateway<P> {
         let spelled = upstream::request(method, &outbound, body);
         let mut spelled = spelled.map_err(|error| End::Unreachable(error.to_string()))?;
         if request.revision.is_some_and(|revision| !revision.is_legacy()) {
-            let mirrored = self.mirror(server, &request.body).map_err(|refusal| End::Unreachable(refusal.reason()))?;
-            for (name, value) in mirrored {
-                spelled.headers_mut().insert(name, value);
-            }
+            beyond.mirrored.tell(spelled.headers_mut(), &request.body).map_err(End::Garbage)?;
         }
         Ok(spelled)
-    }
-
-    /// The headers that repeat a modern body, and the arguments of a tool whose schema wants that, as far as it is known.
-    fn mirror(&self, server: &Server, body: &str) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
-        let body = jsonrpc::parse(body.as_bytes()).map_err(guard::Refused::from)?;
-        let tool = match &body {
-            Body::Single(Message::Request(call)) if call.method == "tools/call" => routing::name(call),
-            _ => None,
-        };
-        let params = tool.and_then(|tool| self.params_of(server, &tool));
-        mirrored(&body, params.as_deref().unwrap_or_default())
     }
 }

@@ -77,15 +77,19 @@ impl Outlet {
 impl Inlet {
     /// What is said, and a comment now and then while nothing is; tells `leaving` when it is dropped.
     pub(super) fn pieces<P: Platform>(self, leaving: Leaving, platform: P) -> impl Stream<Item = Bytes> {
-        stream::unfold((self, leaving, platform), |(mut inlet, leaving, platform)| async {
+        stream::unfold((self, leaving, platform, FIRST_QUIET), |(mut inlet, leaving, platform, quiet)| async move {
             let next = {
-                let pause = pin!(platform.pause(HEARTBEAT));
+                let pause = pin!(platform.pause(quiet));
                 match select(inlet.pieces.next(), pause).await {
-                    Either::Left((piece, _)) => piece?,
-                    Either::Right(_) => Bytes::from_static(sse::HEARTBEAT.as_bytes()),
+                    Either::Left((piece, _)) => Some(piece?),
+                    Either::Right(_) => None,
                 }
             };
-            Some((inlet.passed(next), (inlet, leaving, platform)))
+            let (piece, quiet) = match next {
+                Some(piece) => (inlet.passed(piece), FIRST_QUIET),
+                None => (Bytes::from_static(sse::HEARTBEAT.as_bytes()), (quiet * 2).min(QUIET_MAX)),
+            };
+            Some((piece, (inlet, leaving, platform, quiet)))
         })
     }
 
@@ -109,5 +113,7 @@ impl Drop for Leaving {
 
 /// More than this waits for no caller.
 const QUEUED_MAX_BYTES: usize = 4 * 1024 * 1024;
-/// How long a stream is quiet before a comment shows whether anybody reads it.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How long a stream is quiet before a comment shows whether anybody reads it; twice as long each time after that. So it
+/// shows soon where little time has passed, and where much has it takes little more.
+const FIRST_QUIET: Duration = Duration::from_secs(1);
+const QUIET_MAX: Duration = Duration::from_secs(15);

@@ -108,7 +108,13 @@ impl Driver {
         idle: Duration,
         (inbox, arrivals): (UnboundedSender<Came>, UnboundedReceiver<Came>),
     ) -> Self {
-        let beyond = Beyond { behind: Rc::new(behind), inbox, pinned: Rc::default(), asked: Rc::default() };
+        let beyond = Beyond {
+            behind: Rc::new(behind),
+            inbox,
+            pinned: Rc::default(),
+            asked: Rc::default(),
+            mirrored: Rc::default(),
+        };
         let (channels, hops) = (BTreeMap::new(), BTreeMap::new());
         let rests_since = Timestamp::from_millis(0);
         Self { facade, arrivals, beyond, channels, hops, wake: None, idle, rests_since }
@@ -253,7 +259,7 @@ impl<P: Platform> Gateway<P> {
 
     /// Lets the façade end what it holds behind.
     async fn take_leave(&self, mut driver: Driver) {
-        for action in driver.facade.farewell(&self.moment()) {
+        for action in driver.facade.farewell() {
             self.act(&mut driver, action, None);
         }
         let until = self.platform.now().plus_millis(FAREWELL_MAX_MS);

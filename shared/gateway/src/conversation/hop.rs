@@ -19,6 +19,7 @@ use crate::{
         Behind, MESSAGE_MAX_BYTES,
         behind::Found,
         driver::{Came, Heard},
+        mirrored::Mirrored,
     },
     meter::Next,
     platform::{Abort, Platform},
@@ -35,6 +36,8 @@ pub(super) struct Beyond {
     /// The ids of what the server behind asked and was not answered yet, and on which hop: as long as there are any,
     /// it is not the server that keeps everybody waiting.
     pub(super) asked: Rc<RefCell<BTreeMap<String, Hop>>>,
+    /// Which arguments of a modern server's tools are mirrored in headers.
+    pub(super) mirrored: Rc<Mirrored>,
 }
 
 /// An answer that is cut off when nobody reads it to its end.
@@ -56,6 +59,7 @@ impl Beyond {
 
     /// Takes note of what `body` from behind asks.
     fn note(&self, hop: Hop, body: &Body<'_>) {
+        self.mirrored.learn(body);
         let mut asked = self.asked.borrow_mut();
         for message in body.messages() {
             if let Message::Request(call) = message
@@ -103,7 +107,7 @@ impl<P: Platform> Gateway<P> {
 
     async fn ask_behind(&self, request: &Request, beyond: &Beyond, trace: &TraceContext) -> End {
         beyond.note_answers(&request.body);
-        let Found { reached, stream_idle } = match self.behind(request, beyond, trace).await {
+        let Found { reached, stream_idle } = match self.behind((request, trace), beyond).await {
             Ok(found) => found,
             Err(end) => return end,
         };

@@ -106,7 +106,7 @@ impl Facade for Echo {
         self.hop.is_empty()
     }
 
-    fn farewell(&mut self, _moment: &Moment) -> Vec<Action> {
+    fn farewell(&mut self) -> Vec<Action> {
         Vec::new()
     }
 }
