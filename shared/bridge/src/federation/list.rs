@@ -121,12 +121,21 @@ impl Items<'_> {
         members.plain(&[key]).map_err(|_| Reason::Unreadable)?;
         let own = members.string(key).ok_or(Reason::Unreadable)?.into_owned();
         let Some(called) = self.view.called(self.kind, server, &own) else { return Ok(None) };
+        let naming = self.view.naming(server, &own).filter(|_| self.kind == Kind::Tools);
+        let Some(naming) = naming else {
+            let spliced = members.raw(key).and_then(|raw| spliced(item, raw, &text::quoted(&called)));
+            return Ok(Some((called, spliced.ok_or(Reason::Unreadable)?)));
+        };
         members.set(key, text::quoted(&called));
-        if let (Kind::Tools, Some(naming)) = (self.kind, self.view.naming(server, &own)) {
-            rename(&mut members, naming);
-        }
+        rename(&mut members, naming);
         Ok(Some((called, members.write())))
     }
+}
+
+/// `text` with `new` in the place of `part`, which is a slice of it.
+fn spliced(text: &str, part: &str, new: &str) -> Option<String> {
+    let begin = (part.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
+    Some([text.get(..begin)?, new, text.get(begin + part.len()..)?].concat())
 }
 
 /// Gives a tool the title and the description an endpoint gave it.

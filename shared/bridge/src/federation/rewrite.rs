@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memmem;
+
 use super::{cache::Scope, uri, view::View};
 use crate::text::{self, Members};
 
@@ -29,7 +31,8 @@ pub fn message<'a>(view: &View, server: &str, method: &str, message: &'a str) ->
 
 /// Whether there may be a member `uri`: most messages are not opened at all.
 fn may_name_resources(message: &str) -> bool {
-    message.contains("\"uri\"") || message.contains("\\u")
+    let message = message.as_bytes();
+    memmem::find(message, b"\"uri\"").is_some() || memmem::find(message, b"\\u").is_some()
 }
 
 fn edited(message: &str, change: impl FnOnce(&mut Members<'_>)) -> Option<String> {
