@@ -95,6 +95,14 @@ impl Facade for Down {
         let next = self.deadline();
         self.wire.drain(next)
     }
+
+    fn is_idle(&self) -> bool {
+        Down::is_idle(self)
+    }
+
+    fn farewell(&mut self) -> Vec<Action> {
+        Down::farewell(self)
+    }
 }
 
 impl Down {

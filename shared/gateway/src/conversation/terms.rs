@@ -2,7 +2,11 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use bridge::{facade::Facade, up::Up};
+use bridge::{
+    down::{self, Down},
+    facade::Facade,
+    up::Up,
+};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use serde::{Deserialize, Serialize};
@@ -23,7 +27,7 @@ pub struct Terms {
 #[serde(rename_all = "snake_case")]
 pub enum Face {
     /// A modern server in front of a legacy one.
-    Down,
+    Down(down::Terms),
     /// A legacy server in front of a modern one.
     Up,
     /// Of the tests.
@@ -59,7 +63,7 @@ impl Terms {
     /// The façade they ask for.
     pub(super) fn facade(&self) -> Result<Box<dyn Facade>, String> {
         match &self.face {
-            Face::Down => Err("there is no such façade yet".to_owned()),
+            Face::Down(terms) => Ok(Box::new(Down::new(terms.clone()))),
             Face::Up => Ok(Box::new(Up::new())),
             #[cfg(test)]
             Face::Echo => Ok(Box::new(super::tests::Echo::default())),
