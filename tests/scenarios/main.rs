@@ -43,6 +43,7 @@ macro_rules! workerd_only {
 mod audit;
 mod breaker;
 mod bundle;
+mod conversation;
 mod faults;
 mod guard;
 mod identity;

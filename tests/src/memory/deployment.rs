@@ -2,7 +2,8 @@
 
 use std::{cell::RefCell, collections::BTreeMap, convert::Infallible, rc::Rc, time::Duration};
 
-use gateway::Gateway;
+use bytes::Bytes;
+use gateway::{Gateway, Platform as _};
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -110,6 +111,12 @@ impl Deployment {
         Gateway::new(platform, memory).serve(request).await
     }
 
+    /// What the live object `name` answers.
+    pub async fn converse(&self, name: &str, request: Request<Bytes>) -> Response<Body> {
+        let platform = self.isolates[0].living.borrow().platform.clone();
+        platform.converse(name, request, CONVERSE_MAX).await.expect("the object answers").response
+    }
+
     /// How many commands were told to any machine.
     #[must_use]
     pub fn object_calls(&self) -> u64 {
@@ -174,3 +181,5 @@ async fn serve(stream: TcpStream, living: Living) {
     // A caller that leaves in the middle is not an error of the gateway.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
+
+const CONVERSE_MAX: Duration = Duration::from_secs(60);
