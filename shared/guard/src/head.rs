@@ -1,7 +1,10 @@
 //! Is the head of a request to an MCP endpoint good? Method, host, origin, types and revision.
 
 use http::{HeaderMap, HeaderName, Method, header, request::Parts};
-use mcp::{Revision, header as mcp_header};
+use mcp::{
+    Revision,
+    header::{self as mcp_header, Mirrors},
+};
 
 use crate::{refused::Refused, site::Site};
 
@@ -21,6 +24,8 @@ pub struct Admitted {
     pub last_event_id: Option<String>,
     /// `traceparent` and `tracestate` as they came.
     pub trace: Option<(String, Option<String>)>,
+    /// The headers that repeat what a modern body says, unchecked: whether it is one, the body decides.
+    pub mirrors: Mirrors,
 }
 
 /// What a request to an MCP endpoint wants (MCP 2025-11-25 basic/transports).
@@ -34,11 +39,22 @@ pub enum Verb {
     Delete,
 }
 
-/// Admits a request to an MCP endpoint by its head.
+/// Admits a request to an MCP endpoint by its head. Only legacy revisions are understood.
 ///
 /// # Errors
 /// [`Refused`]
 pub fn admit(site: &Site, head: &Parts) -> Result<Admitted, Refused> {
+    let mut admitted = admit_any_era(site, head)?;
+    admitted.revision = admitted.legacy_revision()?;
+    Ok(admitted)
+}
+
+/// Admits a request to an MCP endpoint by its head, whatever revision it names: the body decides which era it is of. Once
+/// it has turned out to be legacy, [`Admitted::legacy_revision`] has to be asked.
+///
+/// # Errors
+/// [`Refused`]
+pub fn admit_any_era(site: &Site, head: &Parts) -> Result<Admitted, Refused> {
     let verb = verb(&head.method)?;
     let field = |name: HeaderName| text(&head.headers, name);
     let host = field(header::HOST)?.or_else(|| head.uri.authority().map(http::uri::Authority::as_str));
@@ -52,13 +68,16 @@ pub fn admit(site: &Site, head: &Parts) -> Result<Admitted, Refused> {
     let owned = |name: HeaderName| field(name).map(|text| text.map(str::to_owned));
     let traceparent = owned(mcp_header::TRACEPARENT)?;
     let tracestate = owned(mcp_header::TRACESTATE)?;
+    let mirrors = Mirrors::of(&head.headers).map_err(|_| Refused::Header(MIRRORS))?;
+    let named = mirrors.versions.first().filter(|_| mirrors.versions.len() == 1);
     Ok(Admitted {
         verb,
-        revision: field(mcp_header::MCP_PROTOCOL_VERSION)?.map(revision).transpose()?,
+        revision: named.and_then(|text| Revision::parse(text)),
         authorization: owned(header::AUTHORIZATION)?,
         session_id: owned(mcp_header::MCP_SESSION_ID)?,
         last_event_id: owned(mcp_header::LAST_EVENT_ID)?,
         trace: traceparent.map(|parent| (parent, tracestate)),
+        mirrors,
     })
 }
 
@@ -67,6 +86,18 @@ impl Admitted {
     #[must_use]
     pub fn speaks(&self) -> Revision {
         self.revision.unwrap_or(Revision::ASSUMED)
+    }
+
+    /// The legacy revision the header names, if there is one.
+    ///
+    /// # Errors
+    /// [`Refused`]: it names no legacy revision, comes more than once or is no visible ASCII.
+    pub fn legacy_revision(&self) -> Result<Option<Revision>, Refused> {
+        match self.mirrors.versions.as_slice() {
+            [] => Ok(None),
+            [version] if version.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) => revision(version).map(Some),
+            _ => Err(Refused::Header(VERSION)),
+        }
     }
 }
 
@@ -136,18 +167,11 @@ fn is_zero_weight(parameter: &str) -> bool {
     weight.is_some_and(|(_, value)| value.trim().bytes().all(|byte| matches!(byte, b'0' | b'.')))
 }
 
-/// The headers that are read, for messages.
-const SPELLED: [&str; 9] = [
-    "host",
-    "origin",
-    "content-type",
-    "mcp-protocol-version",
-    "authorization",
-    "mcp-session-id",
-    "last-event-id",
-    "traceparent",
-    "tracestate",
-];
+const VERSION: &str = "mcp-protocol-version";
+const MIRRORS: &str = "mcp-method, mcp-name or mcp-param-*";
+/// The headers that are read one by one, for messages.
+const SPELLED: [&str; 8] =
+    ["host", "origin", "content-type", "authorization", "mcp-session-id", "last-event-id", "traceparent", "tracestate"];
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,6 @@ mod refused;
 mod site;
 
 pub use body::{Session, fits, read};
-pub use head::{Admitted, Verb, admit};
+pub use head::{Admitted, Verb, admit, admit_any_era};
 pub use refused::Refused;
 pub use site::Site;

@@ -198,6 +198,12 @@ pub mod code {
     pub const SESSION_NOT_FOUND: i64 = -32001;
     /// An implementation's own refusal (legacy range, JSON-RPC 2.0 §5.1).
     pub const REFUSED: i64 = -32000;
+    /// A header is missing, unreadable or says something else than the body (MCP 2026-07-28, HTTP 400).
+    pub const HEADER_MISMATCH: i64 = -32020;
+    /// The request needs a capability its client did not declare (MCP 2026-07-28, HTTP 400).
+    pub const MISSING_CAPABILITY: i64 = -32021;
+    /// The revision a request claims is not spoken here (MCP 2026-07-28, HTTP 400).
+    pub const UNSUPPORTED_VERSION: i64 = -32022;
 }
 
 const MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];

@@ -87,11 +87,17 @@ impl<'a> Meta<'a> {
         self.0.iter().any(|(name, _)| name == key)
     }
 
-    /// The object with `entries` set, whatever they were before.
-    fn with(&self, entries: &[(&str, &str)]) -> String {
-        let kept = self.0.iter().filter(|(name, _)| entries.iter().all(|(key, _)| name != key));
+    /// The member `key` as it was spelled.
+    #[must_use]
+    pub fn raw(&self, key: &str) -> Option<&'a RawValue> {
+        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| *value)
+    }
+
+    /// The object with the members `keep` wants, and `set`, whatever they were before, to values that are JSON.
+    fn with(&self, keep: impl Fn(&str) -> bool, set: &[(&str, &str)]) -> String {
+        let kept = self.0.iter().filter(|(name, _)| keep(name) && set.iter().all(|(key, _)| name != key));
         let kept = kept.map(|(name, value)| [&quoted(name), ":", value.get()].concat());
-        let set = entries.iter().map(|(key, value)| [quoted(key), quoted(value)].join(":"));
+        let set = set.iter().map(|(key, value)| [&quoted(key), ":", *value].concat());
         ["{", &kept.chain(set).collect::<Vec<_>>().join(","), "}"].concat()
     }
 }
@@ -117,22 +123,39 @@ fn inject_one(message: &Message<'_>, entries: &[(&str, &str)]) -> Result<String,
         Message::Response(reply) => return Ok(reply.raw.to_owned()),
         Message::Request(call) | Message::Notification(call) => call,
     };
+    let values: Vec<String> = entries.iter().map(|(_, value)| quoted(value)).collect();
+    let set: Vec<_> = entries.iter().zip(&values).map(|((key, _), value)| (*key, value.as_str())).collect();
+    edit(call, |_| true, &set)
+}
+
+/// The text of `call` with the members of its `params._meta` that `keep` wants, and with `set` in it, whose values are
+/// JSON.
+///
+/// Every byte outside of `_meta` stays as it was; where there is no `_meta` and nothing to set, none is added.
+///
+/// # Errors
+/// `params` or `_meta` cannot be read (see [`Params::of`]).
+pub fn edit(call: &Call<'_>, keep: impl Fn(&str) -> bool, set: &[(&str, &str)]) -> Result<String, serde_json::Error> {
     let empty = Meta::default();
     let Some(params) = call.params.map(RawValue::get) else {
+        if set.is_empty() {
+            return Ok(call.raw.to_owned());
+        }
         let end = call.raw.trim_end().strip_suffix('}').unwrap_or(call.raw);
-        return Ok(format!("{end},\"params\":{{\"_meta\":{}}}}}", empty.with(entries)));
+        return Ok(format!("{end},\"params\":{{\"_meta\":{}}}}}", empty.with(keep, set)));
     };
     let spans: Spans<'_> = serde_json::from_str(params)?;
     let (from, to, text) = match spans.meta {
         Some(raw) => {
             let meta: Meta<'_> = serde_json::from_str(raw.get())?;
             let from = offset(call.raw, raw.get());
-            (from, from + raw.get().len(), meta.with(entries))
+            (from, from + raw.get().len(), meta.with(keep, set))
         }
+        None if set.is_empty() => return Ok(call.raw.to_owned()),
         None => {
             let from = offset(call.raw, params) + 1;
             let comma = if spans.is_empty() { "" } else { "," };
-            (from, from, ["\"_meta\":", &empty.with(entries), comma].concat())
+            (from, from, ["\"_meta\":", &empty.with(keep, set), comma].concat())
         }
     };
     let (head, tail) = (call.raw.get(..from).unwrap_or_default(), call.raw.get(to..).unwrap_or_default());
