@@ -7,10 +7,13 @@
 
 pub mod backlog;
 pub mod config;
+pub mod ending;
 pub mod fleet;
 pub mod http;
 pub mod lines;
+pub mod modern;
 pub mod process;
+pub mod pumps;
 pub mod router;
 pub mod secret;
 pub mod serve;
