@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, TryAcquireError, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 pub use self::exchange::Exchange;
 use self::probe::{Found, Launch};
@@ -120,7 +120,10 @@ impl Modern {
     pub(crate) async fn ask_again(self: &Arc<Self>, request: &Request) -> Option<Answer> {
         loop {
             match self.ask(request).await {
-                Ok(answer) => return Some(answer),
+                Ok(answer) => {
+                    debug!(server = self.name(), "a subscription begins anew");
+                    return Some(answer);
+                }
                 Err(NotServed::Down { .. }) => {}
                 Err(_) => return None,
             }
@@ -222,8 +225,12 @@ impl Modern {
         }
     }
 
+    /// Whoever waits for a process that did not start is told so, and does not have it started again.
     fn rest(&self, lived: Duration, cause: Cause) {
-        let rest = self.rest.after(lived);
+        let rest = match cause {
+            Cause::Died(_) => self.rest.after(lived),
+            Cause::NotStarted(_) => self.rest.after(lived).max(AFTER_NO_START),
+        };
         self.enter(Phase::Resting { until: Instant::now() + rest, cause });
     }
 
@@ -267,5 +274,6 @@ enum Cause {
     NotStarted(Ending),
 }
 
+const AFTER_NO_START: Duration = Duration::from_millis(250);
 /// A server may be replaced by one that speaks more while the connector runs.
 const LEGACY_IS_BELIEVED_FOR: Duration = Duration::from_secs(600);

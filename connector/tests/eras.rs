@@ -162,6 +162,17 @@ async fn a_server_that_is_said_to_be_legacy_is_not_asked() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_slow_to_start_is_no_legacy_one() {
+    let slow = format!("sleep 2; exec node {} both", fixture("modern.mjs"));
+    let connector = Connector::start("probe_timeout_ms = 100", &[("slow", "sh", &["-c", &slow], "")]);
+    let caller = connector.caller("slow");
+    assert_eq!(caller.told("echo", json!({"message": "at last"})).await, "at last");
+    // It had been sent `initialize` as well, and some servers are of the era of what came last: it does not serve.
+    eventually("only the other one is left", || connector.processes().len() == 2).await;
+    assert_eq!(caller.told("echo", json!({"message": "still"})).await, "still");
+}
+
+#[tokio::test]
 async fn a_server_is_asked_again_after_its_process_has_ended() {
     // What the server is, is in a file: it is replaced while the connector runs.
     let folder = std::env::temp_dir().join(format!("turnpike-eras-{}", std::process::id()));
@@ -174,7 +185,7 @@ async fn a_server_is_asked_again_after_its_process_has_ended() {
     replace_by("modern.mjs");
     let connector = Connector::start("", &[("server", "node", &[link.to_str().unwrap(), "answers_anything"], "")]);
     let caller = connector.caller("server");
-    let mut listener = caller.listen(json!("l")).await;
+    let mut listener = caller.listen(json!("l"), json!({"toolsListChanged": true})).await;
     replace_by("eras.mjs");
     caller.ask(json!("c"), "tools/call", json!({"name": "crash", "arguments": {}})).await;
     // Its subscriptions cannot go on.

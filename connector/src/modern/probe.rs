@@ -19,6 +19,7 @@ use crate::config::{Era, Limits, ServerSettings};
 use crate::ending::Ending;
 use crate::process::{self, Exit};
 use crate::pumps;
+use crate::session::Outbound;
 
 /// What starts the processes of one server's modern side.
 #[derive(Debug)]
@@ -58,8 +59,12 @@ impl Launch {
         let wait = timeout(self.limits.probe_timeout, discovery.next()).await;
         let said = match wait {
             Ok(answer) => answer.map_or(Said::Nothing, |answer| read(&answer.message)),
-            // It may be slow to start, or one that keeps quiet until `initialize`: what it answers first tells.
-            Err(_) => self.first_of_both(&process, &mut discovery).await?,
+            // It may be slow to start, or one that keeps quiet until `initialize`: what it answers first tells. Having
+            // been asked for both, it may be of either era from now on: another one serves.
+            Err(_) => match self.first_of_both(&process, &mut discovery).await? {
+                Said::Modern => return self.start().map(|process| Found::Modern(process.keep())),
+                said => said,
+            },
         };
         debug!(server = self.settings.name, ?said, "asked which era it speaks");
         match (said, process.ending()) {
@@ -84,17 +89,18 @@ impl Launch {
 
     async fn first_of_both(&self, process: &Arc<Stateless>, discovery: &mut Answer) -> Result<Said, Ending> {
         let Some(mut initialization) = process.ask(&initialize()).await else { return Ok(Said::Nothing) };
+        let said = |answer: Option<Outbound>| answer.map_or(Said::Nothing, |answer| read(&answer.message));
         let first = async {
             tokio::select! {
-                answer = discovery.next() => Ok(answer.map_or(Said::Nothing, |answer| read(&answer.message))),
+                answer = discovery.next() => said(answer),
                 answer = initialization.next() => match answer {
-                    Some(answer) if initialized(&answer.message) => Ok(Said::Legacy),
-                    Some(_) => Err(Ending::Refused),
-                    None => Ok(Said::Nothing),
+                    Some(answer) if initialized(&answer.message) => Said::Legacy,
+                    // That it is not served may be told before the discovery is.
+                    _ => said(discovery.next().await),
                 },
             }
         };
-        timeout(self.limits.request_timeout, first).await.unwrap_or(Err(Ending::Unanswered))
+        timeout(self.limits.request_timeout, first).await.map_err(|_| Ending::Unanswered)
     }
 
     fn start(&self) -> Result<Started, Ending> {

@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use mcp::Body;
 use mcp::jsonrpc::code;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -83,13 +85,6 @@ impl Stateless {
         Some(Answer { process: Arc::clone(self), number, inbox, progress: Progress::Open })
     }
 
-    /// Tells the process something that wants no answer, unless it is too slow to be told.
-    pub fn tell(&self, line: String) {
-        if self.stdin.try_send(wire::to_lines(&[line.into()])).is_err() {
-            debug!(server = self.server, "the server is too slow to be told of a cancellation or a refusal");
-        }
-    }
-
     /// Ends it: whoever waits is told why, subscriptions are cut off, and the process begins to end.
     pub fn end(&self, ending: Ending) {
         let mut state = self.state();
@@ -129,23 +124,35 @@ impl Stateless {
         drop(state);
         if let Some(line) = cancelled {
             debug!(server = self.server, number = number.0, "a caller left; its request is cancelled");
-            self.tell(line);
+            self.cancel(line);
+        }
+    }
+
+    /// Tells the process of a cancellation, later if it is slow to read. No more of them wait than requests did.
+    fn cancel(&self, line: String) {
+        let Err(TrySendError::Full(line)) = self.stdin.try_send(wire::to_lines(&[line.into()])) else { return };
+        let (stdin, ended) = (self.stdin.clone(), self.ended.clone());
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move { ended.run_until_cancelled(stdin.send(line)).await.is_some() });
+        }
+    }
+
+    /// Refuses a question of the process, unless it is too slow to be told.
+    fn refuse(&self, line: String) {
+        if self.stdin.try_send(wire::to_lines(&[line.into()])).is_err() {
+            debug!(server = self.server, "the server is too slow to be told of a refusal");
         }
     }
 
     fn hand_on(&self, route: Route) {
         match route {
             Route::Related(number, text) => {
-                let full =
-                    self.state().outboxes.get(&number).is_some_and(|outbox| outbox.offer(text.into()) == Err(Full));
-                if full {
+                if self.offer(number, text) == Err(Full) {
                     debug!(server = self.server, "dropped progress or a log message: its caller reads too slowly");
                 }
             }
             Route::Subscribed(number, text) => {
-                let full =
-                    self.state().outboxes.get(&number).is_some_and(|outbox| outbox.offer(text.into()) == Err(Full));
-                if full {
+                if self.offer(number, text) == Err(Full) {
                     warn!(server = self.server, "cut a subscription off: its caller reads too slowly");
                     self.leave(number);
                 }
@@ -155,9 +162,13 @@ impl Stateless {
                     outbox.finish(text.into());
                 }
             }
-            Route::Refused(line) => self.tell(line),
+            Route::Refused(line) => self.refuse(line),
             Route::Nowhere(why) => debug!(server = self.server, "dropped {why}"),
         }
+    }
+
+    fn offer(&self, number: Number, text: String) -> Result<(), Full> {
+        self.state().outboxes.get(&number).map_or(Ok(()), |outbox| outbox.offer(text.into()))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -217,7 +228,7 @@ impl Conversation for Stateless {
             lines.push(line);
         }
         drop(state);
-        lines.into_iter().for_each(|line| self.tell(line));
+        lines.into_iter().for_each(|line| self.cancel(line));
         if idle_ms >= as_ms(self.limits.idle_timeout) {
             self.end(Ending::Idle);
         }

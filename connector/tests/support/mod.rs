@@ -245,9 +245,9 @@ impl Caller {
         messages
     }
 
-    /// A subscription to the changes of the list of tools, acknowledged.
-    pub async fn listen(&self, id: Value) -> Messages {
-        let params = json!({"notifications": {"toolsListChanged": true}});
+    /// A subscription, acknowledged.
+    pub async fn listen(&self, id: Value, notifications: Value) -> Messages {
+        let params = json!({"notifications": notifications});
         let mut messages = Messages::of(self.modern(id.clone(), "subscriptions/listen", params).send().await.unwrap());
         let acknowledged = messages.next().await.unwrap();
         assert_eq!(acknowledged["method"], "notifications/subscriptions/acknowledged", "{acknowledged}");
