@@ -331,7 +331,7 @@ mod tests {
     fn every_problem_is_told_at_once_with_its_line_and_a_hint() {
         let found = problems(
             "[connector]\nlisten = \"0.0.0.0:3100\"\nsecret_file = \"/nowhere/secret\"\nmax_sesions = 3\nidle_timeout_ms = 0\n\
-             [[servers]]\nname = \"A B\"\ncomand = \"sh\"\nargs = [1]\n[[servers]]\nname = \"x\"\ncommand = \"npx -y foo\"\n",
+             [[servers]]\nname = \"A B\"\ncomand = \"sh\"\nargs = [1]\nera = \"old\"\n[[servers]]\nname = \"x\"\ncommand = \"npx -y foo\"\n",
         );
         let expected = [
             "line 2: `0.0.0.0:3100` can be reached",
@@ -342,7 +342,8 @@ mod tests {
             "line 6: `command` is missing in [[servers]]",
             "line 8: unknown key `comand` in [[servers]] (hint: did you mean `command`?)",
             "line 9: `args` in [[servers]] must be an array of strings",
-            "line 12: `npx -y foo` is no program that can be run (hint: there is no shell",
+            "line 10: `old` is no era (hint: write \"auto\", \"legacy\" or \"modern\")",
+            "line 13: `npx -y foo` is no program that can be run (hint: there is no shell",
         ];
         for text in expected {
             assert!(found.iter().any(|problem| problem.starts_with(text)), "no {text:?} in {found:#?}");

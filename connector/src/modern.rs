@@ -22,7 +22,7 @@ pub use self::exchange::Exchange;
 use self::probe::{Found, Launch};
 use self::request::{Kind, Request};
 use self::rest::Rest;
-use self::stateless::{Answer, Stateless};
+use self::stateless::{Answer, Life, Stateless};
 use crate::config::{Era, Limits, ServerSettings};
 use crate::ending::Ending;
 
@@ -221,6 +221,7 @@ impl Modern {
         }
         match process.ending() {
             Some(Ending::Idle) | None => self.enter(Phase::Unknown),
+            Some(ending) if process.life() == Life::Unproven => self.rest(started.elapsed(), Cause::NotStarted(ending)),
             Some(ending) => self.rest(started.elapsed(), Cause::Died(ending)),
         }
     }

@@ -94,6 +94,20 @@ async fn that_a_server_does_not_run_says_nothing_of_its_era() {
 }
 
 #[tokio::test]
+async fn what_is_said_to_be_modern_and_does_not_run_is_not_waited_for() {
+    let link = std::env::temp_dir().join(format!("turnpike-modern-{}.mjs", std::process::id()));
+    std::os::unix::fs::symlink(fixture("modern.mjs"), &link).unwrap();
+    let servers: [(&str, &str, &[&str], &str); 1] = [("told", "node", &[link.to_str().unwrap()], "era = \"modern\"")];
+    let connector = Connector::start("", &servers);
+    let caller = connector.caller("told");
+    let mut listener = caller.listen(json!("l"), json!({"toolsListChanged": true})).await;
+    std::fs::remove_file(link).unwrap();
+    caller.ask(json!("c"), "tools/call", json!({"name": "crash", "arguments": {}})).await;
+    assert_eq!(listener.next().await, None);
+    connector.wait_until_gone().await;
+}
+
+#[tokio::test]
 async fn a_python_server_serves_both_eras() {
     let connector = Connector::start("", &[("time", &pypi("mcp-server-time"), &["--local-timezone", "UTC"], "")]);
     let modern = connector.caller("time");
@@ -169,7 +183,8 @@ async fn a_server_that_is_slow_to_start_is_no_legacy_one() {
     assert_eq!(caller.told("echo", json!({"message": "at last"})).await, "at last");
     // It had been sent `initialize` as well, and some servers are of the era of what came last: it does not serve.
     eventually("only the other one is left", || connector.processes().len() == 2).await;
-    assert_eq!(caller.told("echo", json!({"message": "still"})).await, "still");
+    let (status, discovered) = caller.ask(json!("d"), "server/discover", json!({})).await;
+    assert_eq!((status, &discovered["result"]["supportedVersions"]), (200, &json!([MODERN])));
 }
 
 #[tokio::test]

@@ -34,6 +34,15 @@ pub struct Stateless {
     ended: CancellationToken,
 }
 
+/// Whether a process has said anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Nothing yet: it may not have come to run.
+    Unproven,
+    /// It has.
+    Proven,
+}
+
 /// The answer to a request. Dropping it before its last part means that the caller left, and cancels the request.
 #[derive(Debug)]
 pub struct Answer {
@@ -55,7 +64,7 @@ impl Stateless {
     pub fn new(server: &str, limits: Limits) -> (Arc<Self>, mpsc::Receiver<Bytes>) {
         let (stdin, told) = mpsc::channel(STDIN_QUEUE);
         let multiplex = Multiplex::new(as_ms(limits.request_timeout));
-        let state = State { multiplex, outboxes: HashMap::new(), ending: None, last_used_ms: 0 };
+        let state = State { multiplex, outboxes: HashMap::new(), life: Life::Unproven, ending: None, last_used_ms: 0 };
         let process = Self {
             server: server.to_owned(),
             limits,
@@ -110,6 +119,12 @@ impl Stateless {
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
         self.state().ending.clone()
+    }
+
+    /// Whether it has said anything.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        self.state().life
     }
 
     /// Returns once it is over.
@@ -201,7 +216,11 @@ impl Conversation for Stateless {
     async fn deliver(&self, line: &Bytes) {
         match mcp::jsonrpc::parse(line) {
             Ok(Body::Single(message)) => {
-                let route = self.state().multiplex.route(&message);
+                let route = {
+                    let mut state = self.state();
+                    state.life = Life::Proven;
+                    state.multiplex.route(&message)
+                };
                 self.hand_on(route);
             }
             Ok(Body::Batch(_)) => warn!(server = self.server, "dropped a batch: MCP 2026-07-28 has none"),
@@ -261,6 +280,7 @@ impl Drop for Answer {
 struct State {
     multiplex: Multiplex,
     outboxes: HashMap<Number, Outbox>,
+    life: Life,
     ending: Option<Ending>,
     last_used_ms: u64,
 }
