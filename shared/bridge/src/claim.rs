@@ -19,7 +19,7 @@ use mcp::{
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
-use crate::routing::{self, Mismatch};
+use crate::routing::{self, Mismatch, Named};
 
 pub use envelope::{CAPABILITIES, CLIENT_INFO, LOG_LEVEL, Level, Terms, Unfit, VERSION, envelope, without_envelope};
 
@@ -134,7 +134,7 @@ impl Refused {
         match self {
             Self::Batch => code::INVALID_REQUEST,
             Self::Params(_) | Self::Missing(_) | Self::Malformed { .. } | Self::Answers(..) => code::INVALID_PARAMS,
-            Self::Header(_) => code::HEADER_MISMATCH,
+            Self::Header(mismatch) => mismatch.code(),
             Self::Version { .. } => code::UNSUPPORTED_VERSION,
             Self::Method(_) => code::METHOD_NOT_FOUND,
         }
@@ -180,7 +180,7 @@ fn request<'a>(call: &Call<'a>, mirrors: &Mirrors) -> Result<Claim<'a>, Refused>
     };
     let version = version(claim)?;
     let mut envelope = spoken.envelope(Kind::Request)?;
-    routing::check_standard(call, &version, mirrors)?;
+    routing::check_standard(call, &spoken.named, &version, mirrors)?;
     envelope.revision = supported(version)?;
     if !METHODS.contains(&call.method.as_ref()) {
         return Err(Refused::Method(clip(&call.method).to_owned()));
@@ -233,13 +233,11 @@ fn supported(version: String) -> Result<Revision, Refused> {
 }
 
 /// The parameters by which a request says what it is.
-#[derive(Default, Deserialize)]
+#[derive(Default)]
 struct Spoken<'a> {
-    #[serde(borrow, rename = "_meta")]
     meta: Option<Meta<'a>>,
-    #[serde(borrow, rename = "inputResponses")]
+    named: Named<'a>,
     input_responses: Option<&'a RawValue>,
-    #[serde(borrow, rename = "requestState")]
     request_state: Option<&'a RawValue>,
 }
 
@@ -247,8 +245,12 @@ impl<'a> Spoken<'a> {
     fn of(call: &Call<'a>) -> Result<Self, Refused> {
         let Some(params) = call.params else { return Ok(Self::default()) };
         let unread = |error: serde_json::Error| Refused::Params(error.to_string());
-        json::plain(params.get(), &["_meta", "inputResponses", "requestState"]).map_err(unread)?;
-        serde_json::from_str(params.get()).map_err(unread)
+        let names = ["_meta", "name", "uri", "taskId", "inputResponses", "requestState"];
+        let [meta, name, uri, task_id, input_responses, request_state] =
+            json::pick(params.get(), &names).map_err(unread)?;
+        let meta: Option<Option<Meta<'a>>> =
+            meta.map(|raw| serde_json::from_str(raw.get())).transpose().map_err(unread)?;
+        Ok(Self { meta: meta.flatten(), named: Named { name, uri, task_id }, input_responses, request_state })
     }
 
     fn claim(&self) -> Option<&'a RawValue> {

@@ -20,9 +20,11 @@ use mcp::{
     Call,
     header::{self, Mirrors},
     json::{self, clip},
+    jsonrpc::code,
+    meta::Meta,
 };
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
 pub use annotation::{Invalid, ParamHeader, Type, params_of};
 pub use value::{decode, encode, trimmed};
@@ -33,13 +35,18 @@ use value::Said;
 ///
 /// # Errors
 /// [`Mismatch`]: one is missing, comes more than once, cannot be read or says something else.
-pub fn check_standard(call: &Call<'_>, version: &str, mirrors: &Mirrors) -> Result<(), Mismatch> {
+pub(crate) fn check_standard(
+    call: &Call<'_>,
+    named: &Named<'_>,
+    version: &str,
+    mirrors: &Mirrors,
+) -> Result<(), Mismatch> {
     agrees(header::MCP_PROTOCOL_VERSION, required(header::MCP_PROTOCOL_VERSION, &mirrors.versions)?, version)?;
     agrees(header::MCP_METHOD, required(header::MCP_METHOD, &mirrors.methods)?, &call.method)?;
     if name_member(&call.method).is_none() {
         return Ok(());
     }
-    match (name(call), once(header::MCP_NAME, &mirrors.names)?) {
+    match (named.by(&call.method), once(header::MCP_NAME, &mirrors.names)?) {
         (Some(_), None) => Err(Mismatch::Missing(header::MCP_NAME.to_string())),
         (None, Some(_)) => Err(Mismatch::Unfounded(header::MCP_NAME.to_string())),
         (None, None) => Ok(()),
@@ -54,7 +61,7 @@ pub fn check_standard(call: &Call<'_>, version: &str, mirrors: &Mirrors) -> Resu
 ///
 /// # Errors
 /// [`Mismatch`]
-pub fn check_notification(call: &Call<'_>, version: &str, mirrors: &Mirrors) -> Result<(), Mismatch> {
+pub(crate) fn check_notification(call: &Call<'_>, version: &str, mirrors: &Mirrors) -> Result<(), Mismatch> {
     for (name, values, expected) in [
         (header::MCP_PROTOCOL_VERSION, &mirrors.versions, version),
         (header::MCP_METHOD, &mirrors.methods, &call.method),
@@ -73,7 +80,7 @@ pub fn check_notification(call: &Call<'_>, version: &str, mirrors: &Mirrors) -> 
 /// [`Mismatch`]: the header of an argument is missing, comes more than once, cannot be read or says something else; or it
 /// is there and the argument is not.
 pub fn check(call: &Call<'_>, params: &[ParamHeader], mirrors: &Mirrors) -> Result<(), Mismatch> {
-    let spelled = |name: &str| [header::MCP_PARAM_PREFIX, name].concat();
+    let spelled = |name: &str| [header::MCP_PARAM_PREFIX, clip(name)].concat();
     for (at, (name, value)) in mirrors.params.iter().enumerate() {
         if mirrors.params.iter().take(at).any(|(other, _)| other == name) {
             return Err(Mismatch::Repeated(spelled(name)));
@@ -85,11 +92,11 @@ pub fn check(call: &Call<'_>, params: &[ParamHeader], mirrors: &Mirrors) -> Resu
     if params.is_empty() {
         return Ok(());
     }
-    let arguments = arguments(call).map_err(|error| Mismatch::Arguments(error.to_string()))?;
-    for param in params {
+    let values = values(call, params).map_err(|error| Mismatch::Arguments(error.to_string()))?;
+    for (param, value) in params.iter().zip(values) {
         let header = spelled(&param.lower());
         let said = mirrors.params.iter().find(|(name, _)| *name == param.lower()).map(|(_, value)| trimmed(value));
-        let argument = Said::of(at_path(&arguments, &param.path));
+        let argument = Said::of(value).map_err(|error| Mismatch::Arguments(error.to_string()))?;
         compare(header, said.and_then(decode), argument)?;
     }
     Ok(())
@@ -101,13 +108,16 @@ pub fn check(call: &Call<'_>, params: &[ParamHeader], mirrors: &Mirrors) -> Resu
 /// The parameters cannot be read, or claim no revision.
 pub fn standard(call: &Call<'_>) -> Result<Vec<(HeaderName, String)>, serde_json::Error> {
     let missing = || serde::de::Error::custom("the request claims no revision: put it into an envelope first");
-    let version =
-        mcp::meta::Params::of(call)?.meta.and_then(|meta| meta.text(crate::claim::VERSION).map(Cow::into_owned));
+    let params = call.params.map_or("{}", RawValue::get);
+    let [meta, name, uri, task_id] = json::pick(params, &["_meta", "name", "uri", "taskId"])?;
+    let meta: Meta<'_> = meta.map(|raw| serde_json::from_str(raw.get())).transpose()?.unwrap_or_default();
+    let version = meta.text(crate::claim::VERSION).ok_or_else(missing)?;
+    let name = Named { name, uri, task_id }.by(&call.method);
     let mut headers = vec![
-        (header::MCP_PROTOCOL_VERSION, encode(&version.ok_or_else(missing)?).into_owned()),
+        (header::MCP_PROTOCOL_VERSION, encode(&version).into_owned()),
         (header::MCP_METHOD, encode(&call.method).into_owned()),
     ];
-    headers.extend(name(call).map(|name| (header::MCP_NAME, encode(&name).into_owned())));
+    headers.extend(name.map(|name| (header::MCP_NAME, encode(&name).into_owned())));
     Ok(headers)
 }
 
@@ -120,13 +130,13 @@ pub fn mirror(call: &Call<'_>, params: &[ParamHeader]) -> Result<Vec<(HeaderName
     if params.is_empty() {
         return Ok(Vec::new());
     }
-    let arguments = arguments(call).map_err(|error| Unmirrored::Arguments(error.to_string()))?;
+    let unread = |error: serde_json::Error| Unmirrored::Arguments(error.to_string());
     let mut headers = Vec::new();
-    for param in params {
-        let value = match Said::of(at_path(&arguments, &param.path)) {
+    for (param, value) in params.iter().zip(values(call, params).map_err(unread)?) {
+        let value = match Said::of(value).map_err(unread)? {
             Said::Nothing | Said::Compound => continue,
             Said::Unsafe => return Err(Unmirrored::Unsafe(param.path.join("."))),
-            Said::Text(text) => encode(text).into_owned(),
+            Said::Text(text) => encode(&text).into_owned(),
             Said::Integer(integer) => integer.to_string(),
             Said::Other(text) => text,
         };
@@ -151,23 +161,15 @@ pub fn unrecognized(mirrors: &Mirrors, params: &[ParamHeader]) -> Vec<(HeaderNam
     spelled.collect()
 }
 
-/// What the method of `call` is about, for `Mcp-Name`: a tool, prompt, resource or task. `None` for a method without, and
-/// where the parameters do not say.
+/// What `call` is about, for `Mcp-Name`: a tool, prompt, resource or task. `None` for a method without, and where the
+/// parameters do not say.
 #[must_use]
 pub fn name<'a>(call: &Call<'a>) -> Option<Cow<'a, str>> {
-    let member = name_member(&call.method)?;
-    let params = call.params?.get();
-    json::plain(params, &["name", "uri", "taskId"]).ok()?;
-    let named: Named<'a> = serde_json::from_str(params).ok()?;
-    let raw = match member {
-        Member::Name => named.name,
-        Member::Uri => named.uri,
-        Member::TaskId => named.task_id,
-    };
-    serde_json::from_str::<Text<'a>>(raw?.get()).ok().map(|Text(text)| text)
+    let [name, uri, task_id] = json::pick(call.params?.get(), &["name", "uri", "taskId"]).ok()?;
+    Named { name, uri, task_id }.by(&call.method)
 }
 
-/// Why a request's headers are no mirror of its body: -32020, 400.
+/// Why a request's headers are no mirror of its body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
     /// It has to be there.
@@ -195,9 +197,20 @@ pub enum Mismatch {
     /// Two readers may round it differently.
     #[error("the header `{0}` belongs to an integer beyond ±(2^53 - 1)")]
     Unsafe(String),
-    /// The arguments cannot be read.
+    /// The arguments cannot be read: -32602.
     #[error("the arguments cannot be compared with headers: {0}")]
     Arguments(String),
+}
+
+impl Mismatch {
+    /// The HTTP status is 400; this is the JSON-RPC error code.
+    #[must_use]
+    pub const fn code(&self) -> i64 {
+        match self {
+            Self::Arguments(_) => code::INVALID_PARAMS,
+            _ => code::HEADER_MISMATCH,
+        }
+    }
 }
 
 /// Why the headers of a call cannot be written. A fault of its arguments: -32602.
@@ -217,6 +230,31 @@ pub enum Unmirrored {
     Name(String),
 }
 
+/// The parameters that say what a request is about.
+#[derive(Default)]
+pub(crate) struct Named<'a> {
+    pub(crate) name: Option<&'a RawValue>,
+    pub(crate) uri: Option<&'a RawValue>,
+    pub(crate) task_id: Option<&'a RawValue>,
+}
+
+impl<'a> Named<'a> {
+    /// The tool, prompt, resource or task that `method` is about, for `Mcp-Name`. `None` for a method without, and where
+    /// the parameters do not say.
+    fn by(&self, method: &str) -> Option<Cow<'a, str>> {
+        let raw = match name_member(method)? {
+            Member::Name => self.name,
+            Member::Uri => self.uri,
+            Member::TaskId => self.task_id,
+        };
+        serde_json::from_str::<Text<'a>>(raw?.get()).ok().map(|Text(text)| text)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
 fn compare(header: String, said: Option<Cow<'_, str>>, argument: Said<'_>) -> Result<(), Mismatch> {
     let differs = |header, says: &str, body: &str| {
         Err(Mismatch::Differs { header, says: clip(says).to_owned(), body: clip(body).to_owned() })
@@ -227,7 +265,7 @@ fn compare(header: String, said: Option<Cow<'_, str>>, argument: Said<'_>) -> Re
         (_, None) => Err(Mismatch::Missing(header)),
         (Said::Unsafe, Some(_)) => Err(Mismatch::Unsafe(header)),
         (Said::Text(text), Some(said)) if said == text => Ok(()),
-        (Said::Text(text), Some(said)) => differs(header, &said, text),
+        (Said::Text(text), Some(said)) => differs(header, &said, &text),
         (Said::Integer(integer), Some(said)) if value::is_integer(&said, integer) => Ok(()),
         (Said::Integer(integer), Some(said)) => differs(header, &said, &integer.to_string()),
         (Said::Other(text), Some(said)) if said == text || value::is_same_number(&said, &text) => Ok(()),
@@ -254,15 +292,43 @@ fn agrees(name: HeaderName, says: &str, body: &str) -> Result<(), Mismatch> {
     Err(Mismatch::Differs { header: name.to_string(), says: clip(says).to_owned(), body: clip(body).to_owned() })
 }
 
-fn arguments(call: &Call<'_>) -> Result<Value, serde_json::Error> {
-    let Some(params) = call.params else { return Ok(Value::Null) };
-    json::plain(params.get(), &["arguments"])?;
-    let named: Named<'_> = serde_json::from_str(params.get())?;
-    named.arguments.map_or(Ok(Value::Null), |raw| json::strict(raw.get()))
+/// The values of `params` among the arguments of `call`, read strictly on the way to them.
+fn values<'a>(call: &Call<'a>, params: &[ParamHeader]) -> Result<Vec<Option<&'a RawValue>>, serde_json::Error> {
+    let arguments = match call.params {
+        Some(params) => json::pick(params.get(), &["arguments"])?[0],
+        None => None,
+    };
+    let mut firsts: Vec<&str> = params.iter().filter_map(|param| param.path.first().map(String::as_str)).collect();
+    firsts.sort_unstable();
+    firsts.dedup();
+    let mut found = vec![None; firsts.len()];
+    if let Some(arguments) = arguments.filter(|raw| is_object(raw)) {
+        json::pick_into(arguments.get(), &firsts, &mut found)?;
+    }
+    let mut values = Vec::with_capacity(params.len());
+    for param in params {
+        let (first, rest) = param.path.split_first().map_or(("", [].as_slice()), |(first, rest)| (first, rest));
+        let at = firsts.binary_search(&first).ok();
+        values.push(match at.and_then(|at| found.get(at).copied().flatten()) {
+            Some(raw) => descend(raw, rest)?,
+            None => None,
+        });
+    }
+    Ok(values)
 }
 
-fn at_path<'v>(arguments: &'v Value, path: &[String]) -> Option<&'v Value> {
-    path.iter().try_fold(arguments, |value, key| value.as_object()?.get(key))
+fn descend<'a>(raw: &'a RawValue, path: &[String]) -> Result<Option<&'a RawValue>, serde_json::Error> {
+    let mut raw = raw;
+    for key in path {
+        let [next] = if is_object(raw) { json::pick(raw.get(), &[key.as_str()])? } else { [None] };
+        let Some(next) = next else { return Ok(None) };
+        raw = next;
+    }
+    Ok(Some(raw))
+}
+
+fn is_object(raw: &RawValue) -> bool {
+    raw.get().starts_with('{')
 }
 
 const fn name_member(method: &str) -> Option<Member> {
@@ -279,22 +345,6 @@ enum Member {
     Uri,
     TaskId,
 }
-
-#[derive(Deserialize)]
-struct Named<'a> {
-    #[serde(borrow)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow)]
-    uri: Option<&'a RawValue>,
-    #[serde(borrow, rename = "taskId")]
-    task_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    arguments: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// What servers take at least, of all headers together.
 const VALUE_MAX_BYTES: usize = 8192;

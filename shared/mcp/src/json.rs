@@ -9,7 +9,7 @@ use serde::{
     Deserialize,
     de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, value::RawValue};
 
 /// A JSON value whose objects name each key once. Nesting is bounded at 128 levels by `serde_json`.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +78,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
         let mut object = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             if object.contains_key(&key) {
-                return Err(de::Error::custom(format_args!("key `{}` is named twice", clip(&key))));
+                return Err(twice(&key));
             }
             let Strict(value) = entries.next_value()?;
             object.insert(key, value);
@@ -97,6 +97,34 @@ pub fn plain(text: &str, names: &[&str]) -> Result<(), serde_json::Error> {
     Plain(names).deserialize(&mut deserializer)
 }
 
+/// The members `names` of the object `text`, as they were spelled, each at its place in `names`; in one pass. What is inside
+/// of them is not looked at.
+///
+/// # Errors
+/// Not JSON or no object; one of them is named twice; or a key that some readers take for one of them (see [`plain`]).
+pub fn pick<'a, const N: usize>(
+    text: &'a str,
+    names: &[&str; N],
+) -> Result<[Option<&'a RawValue>; N], serde_json::Error> {
+    let mut found = [None; N];
+    pick_into(text, names, &mut found)?;
+    Ok(found)
+}
+
+/// [`pick`] for as many names as there are: fills `found`, which has to be as long as `names`.
+///
+/// # Errors
+/// As [`pick`].
+pub fn pick_into<'a>(
+    text: &'a str,
+    names: &[&str],
+    found: &mut [Option<&'a RawValue>],
+) -> Result<(), serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    Pick { names, found }.deserialize(&mut deserializer)?;
+    deserializer.end()
+}
+
 /// Whether `key` is not `name`, but is for readers that do not tell upper from lower case.
 #[must_use]
 pub fn is_disguised(key: &str, name: &str) -> bool {
@@ -105,6 +133,52 @@ pub fn is_disguised(key: &str, name: &str) -> bool {
         true => key != name && key.eq_ignore_ascii_case(name),
         false => key != name && key.len() <= 2 * name.len() && folded(key) == folded(name),
     }
+}
+
+struct Pick<'n, 'f, 'a> {
+    names: &'n [&'n str],
+    found: &'f mut [Option<&'a RawValue>],
+}
+
+impl<'de> DeserializeSeed<'de> for Pick<'_, '_, 'de> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Pick<'_, '_, 'de> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(Key(key)) = map.next_key()? {
+            let at = self.names.iter().position(|name| *name == key);
+            match at.and_then(|at| self.found.get_mut(at)) {
+                Some(Some(_)) => return Err(twice(&key)),
+                Some(place) => *place = Some(map.next_value()?),
+                None => {
+                    if let Some(name) = self.names.iter().find(|name| is_disguised(&key, name)) {
+                        return Err(disguised(&key, name));
+                    }
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn twice<E: de::Error>(key: &str) -> E {
+    E::custom(format_args!("key `{}` is named twice", clip(key)))
+}
+
+fn disguised<E: de::Error>(key: &str, name: &str) -> E {
+    E::custom(format_args!("some servers read `{}` as `{name}`: spell it so", clip(key)))
 }
 
 struct Plain<'n>(&'n [&'n str]);
@@ -127,8 +201,7 @@ impl<'de> Visitor<'de> for Plain<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(Key(key)) = map.next_key()? {
             if let Some(name) = self.0.iter().find(|name| is_disguised(&key, name)) {
-                let key = clip(&key);
-                return Err(de::Error::custom(format_args!("some servers read `{key}` as `{name}`: spell it so")));
+                return Err(disguised(&key, name));
             }
             map.next_value::<IgnoredAny>()?;
         }
@@ -166,6 +239,20 @@ mod tests {
         for text in [r#"{"name":"a","names":"b","_meta":{"Name":1}}"#, "{}"] {
             assert!(plain(text, &["name", "us"]).is_ok(), "{text}");
         }
+    }
+
+    #[test]
+    fn members_are_picked_as_they_were_spelled() {
+        let text = r#" {"b":[ 1 ],"c":{"a":2},"\u0061": null} "#;
+        let [a, b, x] = pick(text, &["a", "b", "x"]).unwrap();
+        assert_eq!((a.unwrap().get(), b.unwrap().get(), x.map(RawValue::get)), ("null", "[ 1 ]", None));
+        for text in
+            [r#"{"a":1,"\u0061":2}"#, r#"{"A":1}"#, r#"{"a":1,"A":2}"#, "[]", "7", "{", r#"{"a":1}}"#, r#"{"a":}"#]
+        {
+            assert!(pick(text, &["a", "b"]).is_err(), "{text}");
+        }
+        assert!(pick(r#"{"x":1,"x":2,"a":1}"#, &["a"]).is_ok(), "nothing is decided by the others");
+        assert!(pick(r#"{"a":1,"A":2}"#, &["a", "A"]).is_ok(), "both are asked for");
     }
 
     #[test]

@@ -104,17 +104,25 @@ impl<'a> Body<'a> {
 }
 
 fn read(text: &str) -> Result<Message<'_>, Malformed> {
-    let wire: Wire<'_> = serde_json::from_str(text).map_err(|error| classify(text, error))?;
-    if json::plain(text, &MEMBERS).is_err() {
-        return Err(Malformed::Shape("some servers read one of its members as another: mind upper and lower case"));
-    }
-    if wire.jsonrpc != "2.0" {
+    let [jsonrpc, id, method, params, result, error] =
+        json::pick(text, &MEMBERS).map_err(|error| classify(text, error))?;
+    if jsonrpc.and_then(string).as_deref() != Some("2.0") {
         return Err(Malformed::Shape("`jsonrpc` must be \"2.0\""));
     }
-    match (wire.method, wire.id) {
-        (Some(method), id) => call(Call { id, method, params: wire.params, raw: text }),
-        (None, id) => reply(Reply { id, result: wire.result, error: wire.error, raw: text }),
+    match method.filter(|method| method.get() != "null") {
+        Some(method) => {
+            let method = string(method).ok_or(Malformed::Shape("`method` must be a string"))?;
+            call(Call { id, method, params, raw: text })
+        }
+        None => reply(Reply { id, result, error, raw: text }),
     }
+}
+
+fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    #[serde(transparent)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str::<Text<'_>>(raw.get()).ok().map(|Text(text)| text)
 }
 
 fn call(call: Call<'_>) -> Result<Message<'_>, Malformed> {
@@ -150,7 +158,9 @@ fn is_id(raw: &RawValue) -> bool {
 /// A wrong shape is noticed before the rest of the text is read, which may be no JSON at all.
 fn classify(text: &str, error: serde_json::Error) -> Malformed {
     match serde_json::from_str::<&RawValue>(text) {
-        Ok(_) if error.is_data() => Malformed::Shape("its members have the wrong types, or one is named twice"),
+        Ok(_) if error.is_data() => Malformed::Shape(
+            "it is no object, one of its members is named twice, or some servers read one as another: mind upper and lower case",
+        ),
         Ok(_) => not_json(error),
         Err(error) => not_json(error),
     }
@@ -159,27 +169,6 @@ fn classify(text: &str, error: serde_json::Error) -> Malformed {
 #[expect(clippy::needless_pass_by_value, reason = "fits map_err")]
 fn not_json(error: serde_json::Error) -> Malformed {
     Malformed::Json(error.to_string())
-}
-
-#[derive(Deserialize)]
-struct Wire<'a> {
-    #[serde(borrow)]
-    jsonrpc: Cow<'a, str>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    method: Option<Cow<'a, str>>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    params: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    result: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    error: Option<&'a RawValue>,
-}
-
-/// Keeps a `null` that is there apart from a member that is not.
-fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// JSON-RPC error codes.

@@ -273,6 +273,29 @@ mod tests {
     }
 
     #[test]
+    fn metadata_is_taken_out_and_set_as_json() {
+        let edited = |text: &str, set: &[(&str, &str)]| match parse(text.as_bytes()).unwrap() {
+            Body::Single(Message::Request(call)) => edit(&call, |key| key != "a", set).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let message =
+            r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"x": 1.0,"_meta":{ "a":1, "b" : [2] },"y":2}} "#;
+        assert_eq!(
+            edited(message, &[]),
+            r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"x": 1.0,"_meta":{"b":[2]},"y":2}} "#
+        );
+        assert_eq!(
+            edited(message, &[("b", "{}")]),
+            r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"x": 1.0,"_meta":{"b":{}},"y":2}} "#
+        );
+        for bare in
+            [r#"{"jsonrpc":"2.0","id":1,"method":"m"} "#, r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{ }}"#]
+        {
+            assert_eq!(edited(bare, &[]), bare, "nothing to take out, nothing to set");
+        }
+    }
+
+    #[test]
     fn metadata_of_the_wrong_shape_is_an_error() {
         let message = r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":{"_meta":3}}"#;
         assert!(inject(&parse(message.as_bytes()).unwrap(), &[]).is_err());

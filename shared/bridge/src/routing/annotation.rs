@@ -128,7 +128,8 @@ fn visit_object(members: &Map<String, Value>, place: &Place<'_>, found: &mut Vec
                 properties.iter().try_for_each(|(key, schema)| visit(schema, &place.property(key), found))?;
             }
             (keyword, Value::Object(schemas)) if SCHEMAS.contains(&keyword) => {
-                schemas.values().try_for_each(|schema| visit(schema, &place.aside(keyword), found))?;
+                let place = place.aside(keyword);
+                schemas.iter().try_for_each(|(key, schema)| visit(schema, &place.aside(key), found))?;
             }
             (keyword, _) if DATA.contains(&keyword) => {}
             (keyword, value) => visit(value, &place.aside(keyword), found)?,

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::{Number, Value};
+use serde::Deserialize;
+use serde_json::{Number, value::RawValue};
 
 /// `value` as a header spells it: as it is where that is visible ASCII, else wrapped in base64 (MCP 2026-07-28
 /// basic/transports/streamable-http, Value Encoding).
@@ -39,7 +40,7 @@ pub(super) enum Said<'v> {
     /// It is absent or `null`.
     Nothing,
     /// A string.
-    Text(&'v str),
+    Text(Cow<'v, str>),
     /// An integer every reader reads alike, also where it is written as `42.0`.
     Integer(i64),
     /// An integer beyond ±(2^53 - 1).
@@ -51,14 +52,15 @@ pub(super) enum Said<'v> {
 }
 
 impl<'v> Said<'v> {
-    pub(super) fn of(argument: Option<&'v Value>) -> Self {
-        match argument {
-            None | Some(Value::Null) => Self::Nothing,
-            Some(Value::String(text)) => Self::Text(text),
-            Some(Value::Bool(flag)) => Self::Other(flag.to_string()),
-            Some(Value::Number(number)) => Self::number(number),
-            Some(Value::Array(_) | Value::Object(_)) => Self::Compound,
-        }
+    pub(super) fn of(argument: Option<&'v RawValue>) -> Result<Self, serde_json::Error> {
+        let text = argument.map_or("null", RawValue::get);
+        Ok(match text.bytes().next() {
+            Some(b'n') => Self::Nothing,
+            Some(b'{' | b'[') => Self::Compound,
+            Some(b't' | b'f') => Self::Other(text.to_owned()),
+            Some(b'"') => Self::Text(serde_json::from_str::<Text<'v>>(text)?.0),
+            _ => Self::number(&serde_json::from_str(text)?),
+        })
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "guarded by the range")]
@@ -71,6 +73,10 @@ impl<'v> Said<'v> {
         }
     }
 }
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Whether `said` is a decimal number equal to `integer`; compared digit by digit.
 pub(super) fn is_integer(said: &str, integer: i64) -> bool {

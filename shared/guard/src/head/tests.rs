@@ -220,12 +220,42 @@ fn what_later_stages_read_is_carried_as_it_came() {
     assert_eq!(stateless.trace, None, "a state belongs to a parent");
 }
 
+/// The body decides the era: until it is read, every revision is let in.
+#[test]
+fn any_revision_is_admitted_until_its_era_is_known() {
+    let admitted = |fields: &[(&str, &str)]| admit_any_era(&site(PUBLIC), &head("POST", fields)).unwrap();
+    for version in ["2026-07-28", "v999.0.0", "", "é"] {
+        let admitted = admitted(&[("mcp-protocol-version", version)]);
+        assert_eq!(admitted.mirrors.versions, [version]);
+        assert_eq!(admitted.revision, Revision::parse(version));
+        let refused = admitted.legacy_revision().unwrap_err();
+        assert!(matches!(refused, Refused::Revision(_)) == version.is_ascii(), "{version}: {refused}");
+    }
+    let twice = admitted(&[("mcp-protocol-version", "2025-06-18"), ("mcp-protocol-version", "2025-06-18")]);
+    assert_eq!(twice.revision, None);
+    assert!(matches!(twice.legacy_revision(), Err(Refused::Header("mcp-protocol-version"))));
+    let legacy = admitted(&[("mcp-protocol-version", "2025-06-18")]);
+    assert_eq!(legacy.legacy_revision().unwrap(), Some(Revision::V2025_06_18));
+    assert_eq!(admitted(&[]).legacy_revision().unwrap(), None);
+}
+
+#[test]
+fn the_headers_that_repeat_a_body_are_handed_on_unread() {
+    let fields = [("mcp-method", "tools/call"), ("mcp-name", " a "), ("mcp-name", "b"), ("mcp-param-region", "us")];
+    let mirrors = admitted(&fields).mirrors;
+    assert_eq!(mirrors.methods, ["tools/call"]);
+    assert_eq!(mirrors.names, [" a ", "b"]);
+    assert_eq!(mirrors.params, [("region".to_owned(), "us".to_owned())]);
+    let long = "x".repeat(20_000);
+    assert_eq!(status("POST", &[("mcp-name", &long)]), 400);
+}
+
 proptest! {
     #[test]
     fn arbitrary_headers_never_panic(
         loopback in any::<bool>(),
         fields in prop::collection::vec(
-            (prop::sample::select([&SPELLED[..], &["accept", "x-other"]].concat()), prop::collection::vec(any::<u8>(), 0..40)),
+            (prop::sample::select([&SPELLED[..], &["accept", "x-other", VERSION, "mcp-method", "mcp-param-a"]].concat()), prop::collection::vec(any::<u8>(), 0..40)),
             0..8,
         ),
     ) {
