@@ -214,8 +214,8 @@ impl Down {
 
     /// Ends the exchange `number`. If nobody waits for it, whoever comes back for it is told.
     pub(super) fn settle(&mut self, number: u64, outcome: Outcome) {
+        self.drop_questions(number);
         let Some(exchange) = self.exchanges.get_mut(&number) else { return };
-        exchange.parking.questions.clear();
         if exchange.caller.is_none() {
             exchange.outcome = Some(outcome);
             return;

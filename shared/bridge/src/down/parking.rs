@@ -40,8 +40,18 @@ pub(super) struct Question {
     pub(super) demand: Demand,
     /// The JSON text of its parameters.
     pub(super) params: String,
+    source: Source,
     /// Whether the caller was asked.
     is_put: bool,
+}
+
+/// Where a question came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// On the stream of its call: it is moot once that is answered.
+    Call,
+    /// On the server's own: the server waits for the answer whatever becomes of the call it was put with.
+    Stream,
 }
 
 /// What a `requestState` of this façade stands for.
@@ -90,32 +100,43 @@ impl Down {
         let Some(number) = origin.or_else(|| self.only_one()) else {
             return self.decline(&id, code::METHOD_NOT_FOUND, "it belongs to no request that is under way");
         };
-        self.ask(number, id, demand, &spelled(demand, params));
+        let source = if origin.is_some() { Source::Call } else { Source::Stream };
+        let params = spelled(demand, params);
+        self.ask(number, Question { key: String::new(), id, demand, params, source, is_put: false });
     }
 
     /// Keeps a question of the exchange `number`, to be put to its caller.
-    fn ask(&mut self, number: u64, id: String, demand: Demand, params: &str) {
+    fn ask(&mut self, number: u64, question: Question) {
         let gather_at = self.wire.now.plus_millis(GATHER_MS);
-        let refusal = match self.exchanges.get_mut(&number) {
-            Some(exchange) if exchange.is_under_way() && exchange.asked.may_ask() => {
-                let parking = &mut exchange.parking;
-                if parking.round >= ROUNDS_MAX {
-                    "the client was asked 10 times already"
-                } else if parking.questions.len() >= QUESTIONS_MAX || params.len() > QUESTION_MAX_BYTES {
-                    "the client is asked too much at once"
-                } else {
-                    parking.asked += 1;
-                    let key = format!("q{}", parking.asked);
-                    parking.questions.push(Question { key, id, demand, params: params.to_owned(), is_put: false });
-                    if exchange.caller.is_some() && parking.gather_at.is_none() {
-                        parking.gather_at = Some(gather_at);
-                    }
-                    return;
-                }
+        let exchange = self.exchanges.get_mut(&number).filter(|one| one.is_under_way() && one.asked.may_ask());
+        let refusal = match exchange {
+            None => "this request does not let the server ask back",
+            Some(exchange) if exchange.parking.round >= ROUNDS_MAX => "the client was asked 10 times already",
+            Some(Exchange { parking, .. })
+                if parking.questions.len() >= QUESTIONS_MAX || question.params.len() > QUESTION_MAX_BYTES =>
+            {
+                "the client is asked too much at once"
             }
-            _ => "this request does not let the server ask back",
+            Some(Exchange { parking, caller, .. }) => {
+                parking.asked += 1;
+                parking.questions.push(Question { key: format!("q{}", parking.asked), ..question });
+                if caller.is_some() && parking.gather_at.is_none() {
+                    parking.gather_at = Some(gather_at);
+                }
+                return;
+            }
         };
-        self.decline(&id, code::INTERNAL_ERROR, refusal);
+        self.decline(&question.id, code::INTERNAL_ERROR, refusal);
+    }
+
+    /// The exchange `number` is answered: nobody waits for answers to what came on its stream.
+    pub(super) fn drop_questions(&mut self, number: u64) {
+        let Some(exchange) = self.exchanges.get_mut(&number) else { return };
+        exchange.parking.questions.retain(|question| question.source == Source::Stream);
+        let is_current = exchange.generation == self.session.generation;
+        if exchange.caller.is_some() && is_current {
+            self.decline_all(number, "the request it was put with is over");
+        }
     }
 
     /// The server takes a question back.
@@ -232,24 +253,24 @@ impl Down {
         let Some(exchange) = self.exchanges.get_mut(&number) else { return };
         exchange.caller = Some(caller);
         exchange.parking.parked_at = None;
-        if let Some(outcome) = exchange.outcome.take() {
-            return self.settle(number, outcome);
-        }
+        let outcome = exchange.outcome.take();
         let (answered, open): (Vec<_>, Vec<_>) = std::mem::take(&mut exchange.parking.questions)
             .into_iter()
             .partition(|question| question.is_put && retry.responses.contains_key(&question.key));
         let has_more = !open.is_empty();
         exchange.parking.questions = open;
-        if exchange.generation != self.session.generation {
-            return self.settle(number, Failure::Lost.outcome());
+        let lost = (exchange.generation != self.session.generation).then(|| Failure::Forgotten.outcome());
+        if lost.is_none() {
+            let peer = self.session.peer();
+            for question in answered {
+                let answer = retry.responses.get(&question.key).map_or("{}", String::as_str);
+                self.wire.post(&peer, Purpose::Reply(number), text::response(&question.id, answer));
+            }
         }
-        let peer = self.session.peer();
-        for question in answered {
-            let answer = retry.responses.get(&question.key).map_or("{}", String::as_str);
-            self.wire.post(&peer, Purpose::Reply(number), text::response(&question.id, answer));
-        }
-        if has_more {
-            self.put(number);
+        match outcome.or(lost) {
+            Some(outcome) => self.settle(number, outcome),
+            None if has_more => self.put(number),
+            None => {}
         }
     }
 

@@ -183,13 +183,9 @@ pub(super) fn complaint(asked: &Asked, error: &str) -> Complaint {
         code::METHOD_NOT_FOUND => told(404, members.write()),
         RESOURCE_NOT_FOUND => {
             members.set("code", code::INVALID_PARAMS.to_string());
-            if let Some(uri) =
-                asked.uri.as_deref().filter(|_| !members.object("data").is_ok_and(|data| data.has("uri")))
-            {
-                members.set("data", Members::from_iter([("uri", quoted(uri))]).write());
-            }
-            told(200, members.write())
+            told(200, located(asked, members))
         }
+        code::INVALID_PARAMS if !members.has("data") => told(200, located(asked, members)),
         URL_REQUIRED if asked.may_ask() => match urls(&members) {
             Some(urls) => Complaint::Visit(urls),
             None => Complaint::Told(Failure::Garbage.outcome()),
@@ -201,6 +197,15 @@ pub(super) fn complaint(asked: &Asked, error: &str) -> Complaint {
         }
         _ => told(200, members.write()),
     }
+}
+
+/// `error` with the URI that was asked for, if one was and it names none (MCP 2026-07-28 server/resources).
+fn located(asked: &Asked, mut error: Members<'_>) -> String {
+    let uri = asked.uri.as_deref().filter(|_| asked.method == "resources/read");
+    if let Some(uri) = uri.filter(|_| !error.object("data").is_ok_and(|data| data.has("uri"))) {
+        error.set("data", Members::from_iter([("uri", quoted(uri))]).write());
+    }
+    error.write()
 }
 
 /// That the caller would have to be able to visit URLs (-32021 of 2026-07-28).
