@@ -1,12 +1,17 @@
 //! Do the endpoints hold together? Each shows a part of what the servers offer, some of its tools under other names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bridge::federation::{
     Naming, Share, Shown, View,
     cache::Scope,
     name::{self, CHARS_MAX},
 };
+
+use registry::{EraSetting, Server};
 
 use super::{
     raw::{Raw, RawEndpoint, RawEndpointTool},
@@ -37,6 +42,29 @@ impl Endpoint {
         View::new(shares.map(|(server, share)| (server.clone(), share.clone())).collect(), scope)
     }
 }
+
+/// The endpoints as the registry knows them: `` is of all servers, `@name` of some.
+pub(super) fn joint(endpoints: &BTreeMap<String, Endpoint>) -> Vec<Server> {
+    let one = |name: String, tenants: Option<BTreeSet<String>>, scopes: Vec<String>| Server {
+        name,
+        instances: Vec::new(),
+        tenants,
+        scopes,
+        timeout: TIMEOUT,
+        idle: IDLE,
+        secret: None,
+        era: EraSetting::Modern,
+    };
+    let named = endpoints
+        .values()
+        .map(|endpoint| one(format!("@{}", endpoint.name), endpoint.tenants.clone(), endpoint.scopes.clone()));
+    named.chain([one(String::new(), None, Vec::new())]).collect()
+}
+
+/// The longest any of its servers may take.
+const TIMEOUT: Duration = Duration::from_secs(600);
+/// How long a session with many servers may rest.
+const IDLE: Duration = Duration::from_secs(1_800);
 
 impl Problems {
     pub(super) fn endpoints(&mut self, raw: &Raw) -> BTreeMap<String, Endpoint> {

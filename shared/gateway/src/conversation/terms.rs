@@ -41,6 +41,15 @@ pub enum Face {
 pub enum Behind {
     /// An instance of the configured server of this name.
     Instance(String),
+    /// Many servers that look like one.
+    Federation {
+        /// The name of the endpoint `/mcp/@{name}`; none for `/mcp`.
+        endpoint: Option<String>,
+        /// The servers its caller may know of.
+        servers: Vec<String>,
+        /// Whose sessions with legacy servers are used: hexadecimal.
+        principal: String,
+    },
 }
 
 impl Terms {
@@ -72,8 +81,10 @@ impl Terms {
 
     /// For how long the conversation may rest before it ends.
     pub(super) fn idle(&self, config: &Config) -> Duration {
-        let Behind::Instance(server) = &self.behind;
-        config.registry.configured(server).map_or(IDLE, |target| target.server().idle)
+        match &self.behind {
+            Behind::Instance(server) => config.registry.configured(server).map_or(IDLE, |target| target.server().idle),
+            Behind::Federation { .. } => JOINT_IDLE,
+        }
     }
 }
 
@@ -93,5 +104,7 @@ fn in_ascii(json: &str) -> String {
 
 /// The header that carries [`Terms`].
 pub const TERMS: HeaderName = HeaderName::from_static("turnpike-terms");
+/// Of a session with many servers.
+const JOINT_IDLE: Duration = Duration::from_secs(1_800);
 /// Of a server that is not configured any more.
 const IDLE: Duration = Duration::from_secs(60);
