@@ -118,9 +118,12 @@ impl Outcome {
     }
 }
 
-/// The result `result` of `method`, as a modern server that is `server_info` would give it.
-pub(super) fn complete(method: &str, result: &str, server_info: Option<&str>) -> Result<String, Unreadable> {
-    let mut members = Members::parse(result)?;
+/// The result `members` of `method`, as a modern server that is `server_info` would give it.
+pub(super) fn complete(
+    method: &str,
+    mut members: Members<'_>,
+    server_info: Option<&str>,
+) -> Result<String, Unreadable> {
     members.set("resultType", "\"complete\"");
     if method == "tools/list" {
         without_execution(&mut members)?;
@@ -145,7 +148,7 @@ pub(super) fn discovered(
     if let Some(instructions) = instructions {
         members.set("instructions", instructions.to_owned());
     }
-    complete("server/discover", &members.write(), server_info)
+    complete("server/discover", members, server_info)
 }
 
 /// A result that asks back what `questions` say, each a key, a kind and the JSON text of parameters
@@ -172,10 +175,9 @@ pub(super) fn input_required<'q>(
     members.write()
 }
 
-/// What the error object `error` of a server that was asked `asked` says.
-pub(super) fn complaint(asked: &Asked, error: &str) -> Complaint {
+/// What the error object `members` of a server that was asked `asked` says.
+pub(super) fn complaint(asked: &Asked, mut members: Members<'_>) -> Complaint {
     let told = |status, error| Complaint::Told(Outcome::Error { status, error });
-    let Ok(mut members) = Members::parse(error) else { return Complaint::Told(Failure::Garbage.outcome()) };
     let Some(number) = members.raw("code").and_then(|code| code.parse::<i64>().ok()) else {
         return Complaint::Told(Failure::Garbage.outcome());
     };
@@ -247,7 +249,8 @@ fn sign(members: &mut Members<'_>, server_info: Option<&str>) -> Result<(), Unre
 
 /// `tool.execution` is gone since 2026-07-28.
 fn without_execution(members: &mut Members<'_>) -> Result<(), Unreadable> {
-    let Some(raw) = members.raw("tools") else { return Ok(()) };
+    // Looking for the name is a fraction of opening each tool.
+    let Some(raw) = members.raw("tools").filter(|raw| raw.contains("execution")) else { return Ok(()) };
     let tools = items(raw)?.into_iter().map(|tool| {
         let mut tool = Members::parse(tool)?;
         tool.remove("execution");
