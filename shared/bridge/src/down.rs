@@ -181,6 +181,7 @@ impl Down {
                 self.wire.release(hop);
             }
             Purpose::Stream => self.stream_answered(hop, status),
+            Purpose::Exchange(number) if is_taken => self.taken(number),
             _ => {}
         }
     }

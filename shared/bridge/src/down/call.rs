@@ -162,6 +162,13 @@ impl Down {
         }
     }
 
+    /// The server has taken the request of the exchange `number`: from now on it is not sent again.
+    pub(super) fn taken(&mut self, number: u64) {
+        if let Some(exchange) = self.exchanges.get_mut(&number) {
+            exchange.asked.params = String::new();
+        }
+    }
+
     /// Takes note of what the server said on a stream: of the exchange `origin`, or its own.
     pub(super) fn hear(&mut self, origin: Option<u64>, hop: Hop, message: Envelope<'_>) {
         match message {
@@ -211,9 +218,11 @@ impl Down {
     /// Ends the exchange `number`. If nobody waits for it, whoever comes back for it is told.
     pub(super) fn settle(&mut self, number: u64, outcome: Outcome) {
         self.drop_questions(number);
+        let kept: usize = self.exchanges.values().filter_map(|one| one.outcome.as_ref()).map(Outcome::bytes).sum();
         let Some(exchange) = self.exchanges.get_mut(&number) else { return };
         if exchange.caller.is_none() {
-            exchange.outcome = Some(outcome);
+            let fits = kept + outcome.bytes() <= OUTCOMES_MAX_BYTES;
+            exchange.outcome = Some(if fits { outcome } else { Failure::Unkept.outcome() });
             return;
         }
         let caller = self.exchanges.remove(&number).and_then(|exchange| exchange.caller);
@@ -391,6 +400,8 @@ pub(super) const fn is_event_id(id: &str) -> bool {
 
 /// More requests of one façade's callers are refused.
 pub(super) const EXCHANGES_MAX: usize = 256;
+/// No more of all answers is kept for callers that have not come back yet.
+const OUTCOMES_MAX_BYTES: usize = 16 << 20;
 /// A longer event id is not followed.
 const EVENT_ID_MAX_BYTES: usize = 1024;
 /// A stream that breaks off so often without anything new is given up.

@@ -62,6 +62,10 @@ impl Parking {
         self.asked == 0
     }
 
+    fn bytes(&self) -> usize {
+        self.questions.iter().map(|question| question.params.len()).sum()
+    }
+
     /// When something is to be done for it.
     pub(super) fn deadline(&self) -> Option<Timestamp> {
         self.gather_at.or(self.parked_at.map(|at| at.plus_millis(PARKED_MAX_MS)))
@@ -97,12 +101,13 @@ impl Down {
     /// Keeps a question of the exchange `number`, to be put to its caller.
     fn ask(&mut self, number: u64, question: Question) {
         let gather_at = self.wire.now.plus_millis(GATHER_MS);
+        let kept: usize = self.exchanges.values().map(|exchange| exchange.parking.bytes()).sum();
         let exchange = self.exchanges.get_mut(&number).filter(|one| one.is_under_way() && one.asked.may_ask());
         let refusal = match exchange {
             None => "this request does not let the server ask back",
             Some(exchange) if exchange.parking.round >= ROUNDS_MAX => "the client was asked 10 times already",
             Some(Exchange { parking, .. })
-                if parking.questions.len() >= QUESTIONS_MAX || question.params.len() > QUESTION_MAX_BYTES =>
+                if parking.questions.len() >= QUESTIONS_MAX || kept + question.params.len() > QUESTIONS_MAX_BYTES =>
             {
                 "the client is asked too much at once"
             }
@@ -342,8 +347,8 @@ const FRESH_MS: u64 = 60_000;
 pub const ROUNDS_MAX: u32 = 10;
 /// No more questions are open at once in an exchange.
 pub(super) const QUESTIONS_MAX: usize = 16;
-/// Larger questions are not kept.
-const QUESTION_MAX_BYTES: usize = 1 << 20;
+/// No more of all questions is kept at once.
+const QUESTIONS_MAX_BYTES: usize = 4 << 20;
 /// Questions that come within so long are put together.
 const GATHER_MS: u64 = 20;
 /// What the state of a call begins with that is sent again once URLs were visited; how often it was follows.

@@ -47,6 +47,8 @@ pub(super) enum Failure {
     Lost,
     #[error("the exchange this belongs to is over or was lost: begin anew, without `requestState`")]
     Forgotten,
+    #[error("the server's answer came while nobody waited for it, and is too large to be kept")]
+    Unkept,
     #[error("what the server needs was not agreed to")]
     Declined,
     #[error("too much is under way for this caller; try again later")]
@@ -85,7 +87,7 @@ impl Failure {
 
     const fn status(&self) -> u16 {
         match self {
-            Self::Forgotten | Self::Declined | Self::Wrong(_) => 200,
+            Self::Forgotten | Self::Declined | Self::Unkept | Self::Wrong(_) => 200,
             Self::NoMethod(_) => 404,
             Self::Refused
             | Self::Revision
@@ -106,6 +108,13 @@ impl Outcome {
         match self {
             Self::Result(_) => 200,
             Self::Error { status, .. } => *status,
+        }
+    }
+
+    /// How large it is.
+    pub(super) const fn bytes(&self) -> usize {
+        match self {
+            Self::Result(text) | Self::Error { error: text, .. } => text.len(),
         }
     }
 
