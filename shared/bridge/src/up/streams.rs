@@ -66,6 +66,9 @@ impl Streams {
 
     /// Opens a stream on `channel` that answers a POST with one request of this id, or more of them.
     pub(super) fn open(&mut self, channel: Channel, id: Option<&str>, turn: &mut Turn) -> u64 {
+        if self.streams.len() >= KEPT_MAX {
+            self.age(turn.now);
+        }
         self.opened += 1;
         let request = id.filter(|id| id.len() <= NAMED_ID_MAX_BYTES).map(|id| URL_SAFE_NO_PAD.encode(id));
         self.begin(self.opened, channel, request, turn);
@@ -122,6 +125,9 @@ impl Streams {
             if let Some(channel) = one.channel.take() {
                 turn.act(Action::Close(channel));
             }
+        }
+        if !self.resumes() {
+            self.streams.remove(&stream);
         }
     }
 
@@ -253,6 +259,8 @@ fn is_id(text: &str) -> bool {
 
 /// The stream that a GET opens.
 pub(super) const OWN: u64 = 0;
+/// From so many streams on, those that are over are looked through for each new one.
+const KEPT_MAX: usize = 256;
 /// How long a caller pauses before it resumes a stream.
 const RETRY_MS: u64 = 1_000;
 /// The length of what tells one life of a session from another.
