@@ -335,6 +335,29 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_whose_answer_was_not_kept_is_lost() {
+        let (mut streams, mut turn) = streams();
+        let one = streams.open(Channel(1), Some("7"), &mut turn);
+        let first = said(&mut turn).remove(0).id.unwrap();
+        streams.say(one, &"x".repeat(super::super::events::BYTES_MAX + 1), &mut turn);
+        assert_eq!(streams.left(Channel(1)), Some(one));
+        assert_eq!(streams.resume(Channel(2), &first, &mut turn), Resumed::On, "it may go on");
+        streams.end(one, &mut turn);
+        assert_eq!(streams.resume(Channel(3), &first, &mut turn), Resumed::Lost("7".into()));
+    }
+
+    #[test]
+    fn the_stream_of_get_is_told_all_to_who_comes_from_an_earlier_life() {
+        let (mut streams, mut turn) = streams();
+        streams.open_own(Channel(1), &mut turn);
+        streams.say(OWN, "a", &mut turn);
+        turn.actions.clear();
+        let other = format!("{}.0.9", "f".repeat(EPOCH_CHARS));
+        assert_eq!(streams.resume(Channel(2), &other, &mut turn), Resumed::On);
+        assert_eq!(said(&mut turn).into_iter().map(|event| event.data).collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
     fn before_resumption_existed_nothing_has_an_id() {
         let (mut streams, mut turn) = of(Revision::V2024_11_05);
         let one = streams.open(Channel(1), Some("7"), &mut turn);
