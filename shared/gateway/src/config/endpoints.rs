@@ -97,21 +97,7 @@ impl Problems {
             self.add(at("name"), format!("`{}` must be 1 to 64 of a-z, 0-9, `-` and `_`", raw.name));
         }
         self.scopes(at("scopes"), &raw.scopes);
-        let mut shares: BTreeMap<String, Share> = BTreeMap::new();
-        for (key, named) in [("servers", &raw.servers), ("prompts", &raw.prompts), ("resources", &raw.resources)] {
-            for (m, server) in named.iter().enumerate() {
-                self.known_server(at(&format!("{key}[{m}]")), server, servers);
-                if named.iter().take(m).any(|other| other == server) {
-                    self.add(at(&format!("{key}[{m}]")), format!("`{server}` is there twice"));
-                }
-                let share = shares.entry(server.clone()).or_insert_with(Share::empty);
-                match key {
-                    "servers" => *share = Share::whole(),
-                    "prompts" => share.prompts = Shown::Yes,
-                    _ => share.resources = Shown::Yes,
-                }
-            }
-        }
+        let mut shares = self.shares(n, raw, servers);
         let mut names = BTreeSet::new();
         for (m, tool) in raw.tools.iter().enumerate() {
             let at = at(&format!("tools[{m}]"));
@@ -132,6 +118,27 @@ impl Problems {
             instructions: raw.instructions.clone(),
             shares,
         }
+    }
+
+    /// What it shows of servers, apart from single tools.
+    fn shares(&mut self, n: usize, raw: &RawEndpoint, servers: &BTreeSet<&str>) -> BTreeMap<String, Share> {
+        let mut shares: BTreeMap<String, Share> = BTreeMap::new();
+        for (key, named) in [("servers", &raw.servers), ("prompts", &raw.prompts), ("resources", &raw.resources)] {
+            for (m, server) in named.iter().enumerate() {
+                let at = format!("endpoints[{n}].{key}[{m}]");
+                self.known_server(at.clone(), server, servers);
+                if named.iter().take(m).any(|other| other == server) {
+                    self.add(at, format!("`{server}` is there twice"));
+                }
+                let share = shares.entry(server.clone()).or_insert_with(Share::empty);
+                match key {
+                    "servers" => *share = Share::whole(),
+                    "prompts" => share.prompts = Shown::Yes,
+                    _ => share.resources = Shown::Yes,
+                }
+            }
+        }
+        shares
     }
 
     fn tool(&mut self, at: &str, raw: &RawEndpointTool, share: &mut Share, names: &mut BTreeSet<String>) {
