@@ -134,7 +134,7 @@ impl Refused {
         match self {
             Self::Batch => code::INVALID_REQUEST,
             Self::Params(_) | Self::Missing(_) | Self::Malformed { .. } | Self::Answers(..) => code::INVALID_PARAMS,
-            Self::Header(_) => code::HEADER_MISMATCH,
+            Self::Header(mismatch) => mismatch.code(),
             Self::Version { .. } => code::UNSUPPORTED_VERSION,
             Self::Method(_) => code::METHOD_NOT_FOUND,
         }

@@ -1,10 +1,7 @@
 //! Which eras does a server speak? What its answer to `server/discover` proves (MCP 2026-07-28
 //! basic/transports/streamable-http, Backward Compatibility).
 
-use mcp::{
-    Revision, Timestamp,
-    jsonrpc::{self, Body, Message, Reply, code},
-};
+use mcp::{Revision, Timestamp, json, jsonrpc::code};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 
@@ -28,9 +25,9 @@ pub fn verdict(status: u16, body: Option<&str>) -> Verdict {
     if !legacy_rejection && !matches!(status, 200..=299) {
         return Verdict::Unknown;
     }
-    match body.map(|body| jsonrpc::parse(body.as_bytes())) {
-        Some(Ok(Body::Single(Message::Response(Reply { result: Some(result), .. })))) => discovered(result),
-        Some(Ok(Body::Single(Message::Response(Reply { error: Some(error), .. })))) => failed(status, error),
+    match body.map(outcome) {
+        Some([Some(result), None]) => discovered(result),
+        Some([None, Some(error)]) => failed(status, error),
         _ if legacy_rejection || status == ACCEPTED => Verdict::Legacy,
         _ => Verdict::Unknown,
     }
@@ -42,9 +39,7 @@ pub fn refuses_initialize(status: u16, body: &str) -> bool {
     if NO_EVIDENCE.contains(&status) || status >= 500 {
         return false;
     }
-    let Ok(Body::Single(Message::Response(Reply { error: Some(error), .. }))) = jsonrpc::parse(body.as_bytes()) else {
-        return false;
-    };
+    let [None, Some(error)] = outcome(body) else { return false };
     let is_unknown = Fault::of(error).is_some_and(|fault| fault.code == code::METHOD_NOT_FOUND);
     is_unknown || matches!(failed(status, error), Verdict::Modern { .. })
 }
@@ -112,6 +107,11 @@ impl Known {
     pub fn at(&self, now: Timestamp) -> Option<Era> {
         (now < self.until).then_some(self.era)
     }
+}
+
+/// `result` and `error` of a response. Its id is not looked at: some servers leave it out of an error.
+fn outcome(body: &str) -> [Option<&RawValue>; 2] {
+    json::pick(body, &["result", "error"]).unwrap_or_default()
 }
 
 fn discovered(result: &RawValue) -> Verdict {

@@ -20,6 +20,7 @@ use mcp::{
     Call,
     header::{self, Mirrors},
     json::{self, clip},
+    jsonrpc::code,
     meta::Meta,
 };
 use serde::Deserialize;
@@ -79,7 +80,7 @@ pub(crate) fn check_notification(call: &Call<'_>, version: &str, mirrors: &Mirro
 /// [`Mismatch`]: the header of an argument is missing, comes more than once, cannot be read or says something else; or it
 /// is there and the argument is not.
 pub fn check(call: &Call<'_>, params: &[ParamHeader], mirrors: &Mirrors) -> Result<(), Mismatch> {
-    let spelled = |name: &str| [header::MCP_PARAM_PREFIX, name].concat();
+    let spelled = |name: &str| [header::MCP_PARAM_PREFIX, clip(name)].concat();
     for (at, (name, value)) in mirrors.params.iter().enumerate() {
         if mirrors.params.iter().take(at).any(|(other, _)| other == name) {
             return Err(Mismatch::Repeated(spelled(name)));
@@ -168,7 +169,7 @@ pub fn name<'a>(call: &Call<'a>) -> Option<Cow<'a, str>> {
     Named { name, uri, task_id }.by(&call.method)
 }
 
-/// Why a request's headers are no mirror of its body: -32020, 400.
+/// Why a request's headers are no mirror of its body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
     /// It has to be there.
@@ -196,9 +197,20 @@ pub enum Mismatch {
     /// Two readers may round it differently.
     #[error("the header `{0}` belongs to an integer beyond ±(2^53 - 1)")]
     Unsafe(String),
-    /// The arguments cannot be read.
+    /// The arguments cannot be read: -32602.
     #[error("the arguments cannot be compared with headers: {0}")]
     Arguments(String),
+}
+
+impl Mismatch {
+    /// The HTTP status is 400; this is the JSON-RPC error code.
+    #[must_use]
+    pub const fn code(&self) -> i64 {
+        match self {
+            Self::Arguments(_) => code::INVALID_PARAMS,
+            _ => code::HEADER_MISMATCH,
+        }
+    }
 }
 
 /// Why the headers of a call cannot be written. A fault of its arguments: -32602.

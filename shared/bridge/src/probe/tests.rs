@@ -14,7 +14,7 @@ fn modern(versions: &[&str]) -> Verdict {
 #[test]
 fn the_question_is_a_modern_request() {
     let text = discover_request(7, &json!({ "name": "turnpike", "version": "1" }));
-    let body = jsonrpc::parse(text.as_bytes()).unwrap();
+    let body = mcp::jsonrpc::parse(text.as_bytes()).unwrap();
     let one = |text: &str| vec![text.to_owned()];
     let mirrors =
         mcp::header::Mirrors { versions: one("2026-07-28"), methods: one("server/discover"), ..Default::default() };
