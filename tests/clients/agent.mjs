@@ -12,7 +12,7 @@ import { createInterface } from 'node:readline';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 
-import { authorization } from './call.mjs';
+import { authorization } from './matrix.mjs';
 
 const SHOWN_CHARACTERS = 200;
 const http = { requests: 0 };

@@ -1,9 +1,7 @@
-// npm `@modelcontextprotocol/inspector`, the official tool for looking at a server, by its CLI.
-//
-//   TURNPIKE_URL=… TURNPIKE_TOKEN=… node tests/clients/inspector.mjs [TOOL] [ARGUMENTS_JSON]
+// npm `@modelcontextprotocol/inspector`, the official tool for looking at a server, by its CLI: one process for each request.
 //
 // It needs Node 22, which npm installs into node_modules/.bin; its home is a folder that is removed
-// again, and `--stored-auth-only` keeps it from starting a login.
+// again, and `--stored-auth-only` keeps it from starting a login. What it does: matrix.mjs.
 
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -12,27 +10,36 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 
-import { runClient } from './call.mjs';
+import { runClient } from './matrix.mjs';
 
 const MODULES = fileURLToPath(new URL('../../node_modules/', import.meta.url));
 const NODE_22 = join(MODULES, '.bin/node');
 const INSPECTOR = join(MODULES, '@modelcontextprotocol/inspector/clients/launcher/build/index.js');
-const TIMEOUT_MS = 40_000;
+const TIMEOUT_MS = 18_000;
 
-await runClient('inspector', async (call) => {
+await runClient(async (endpoint) => {
   const home = await mkdtemp(join(tmpdir(), 'turnpike-inspector-'));
-  try {
-    const { tools } = await inspect(call, home, ['--method', 'tools/list']);
-    const args = ['--method', 'tools/call', '--tool-name', call.tool, '--tool-args-json', JSON.stringify(call.args)];
-    return { tools, result: await inspect(call, home, args) };
-  } finally {
-    await rm(home, { recursive: true, force: true });
-  }
+  const inspect = (...args) => inspected(endpoint, home, args);
+  let tools;
+  return {
+    cannot: { cancellation: 'the CLI has no way to cancel a call' },
+    // The list is the same for every server of one endpoint, and each look at it is a process.
+    list: async () => (tools ??= (await inspect('--method', 'tools/list')).tools.map(({ name }) => name)),
+    call: (tool, args) => inspect('--method', 'tools/call', '--tool-name', tool, '--tool-args-json', JSON.stringify(args)),
+    read: (uri) => inspect('--method', 'resources/read', '--uri', uri),
+    prompt: (name, args) => inspect('--method', 'prompts/get', '--prompt-name', name, ...pairs(args)),
+    close: () => rm(home, { recursive: true, force: true }),
+  };
 });
 
-async function inspect({ url, token }, home, args) {
+function pairs(args) {
+  const given = Object.entries(args).map(([name, value]) => `${name}=${value}`);
+  return given.length === 0 ? [] : ['--prompt-args', ...given];
+}
+
+async function inspected({ url, token }, home, args) {
   const header = token === undefined ? [] : ['--header', `Authorization: Bearer ${token}`];
-  const fixed = ['--cli', url, '--transport', 'http', '--format', 'json', '--stored-auth-only'];
+  const fixed = ['--cli', url, '--transport', 'http', '--protocol-era', 'auto', '--format', 'json', '--stored-auth-only'];
   const child = spawn(NODE_22, [INSPECTOR, ...fixed, ...args, ...header], {
     env: { PATH: process.env.PATH, HOME: home, MCP_INSPECTOR_SECRET_STORE: 'memory' },
     stdio: ['ignore', 'pipe', 'pipe'],

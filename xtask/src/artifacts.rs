@@ -1,6 +1,6 @@
 //! What of ours is built before anything runs, and when is that still up to date?
 
-use std::{ffi::OsStr, fs, path::PathBuf};
+use std::{env, ffi::OsStr, fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use walkdir::WalkDir;
@@ -17,11 +17,15 @@ pub(crate) enum Build {
 }
 
 /// The gateway as workerd loads it: `entry.mjs`, `index.js` and `index_bg.wasm` in the folder it gives.
-/// Cargo is quick when nothing changed, wasm-opt is not: so the sources' hash decides.
+/// Cargo is quick when nothing changed, wasm-opt is not: so the sources' hash decides. A gateway that was built
+/// elsewhere is taken from `TURNPIKE_WORKER_DIR`.
 ///
 /// # Errors
 /// If it does not build.
 pub(crate) async fn worker(workspace: &Workspace, build: Build) -> Result<PathBuf> {
+    if let (Build::Gateway, Some(given)) = (build, env::var_os("TURNPIKE_WORKER_DIR")) {
+        return Ok(PathBuf::from(given));
+    }
     let _lock = workspace.lock().await?;
     let folder = folder(workspace, build);
     let outputs = OUTPUTS.map(|name| folder.join(name));

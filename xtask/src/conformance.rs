@@ -1,87 +1,183 @@
-//! Does the official conformance suite see the same through the gateway as without it?
+//! Does the official conformance suite see through the gateway what it sees without it, whichever era either side speaks?
+//!
+//! Four quadrants: a caller of either era, a server of either era. Each is compared with the direct run of a fixture
+//! that speaks the suite's era; what cannot be reached is named, with its reason, in `tests/conformance`.
+
+mod expected;
+mod quadrant;
+mod results;
+mod table;
+mod verdict;
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 
 use crate::{
     command::Command,
     configuration::Configuration,
     host::Busy,
+    markdown,
     processes::Processes,
     stack::{self, Plan, Stack, Subject},
     tools,
     workspace::Workspace,
 };
 
-/// Sets up, runs the suite directly and through the gateway, and prints the table.
+pub(crate) use self::{quadrant::Quadrant, table::Table};
+
+use self::{expected::Expected, quadrant::Era, results::Run, verdict::Verdict};
+
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Only this quadrant (caller-server); may be said several times
+    #[arg(long, value_enum, value_name = "CALLER-SERVER")]
+    quadrant: Vec<Quadrant>,
+    /// Only this scenario, with everything its checks say
+    #[arg(long, value_name = "NAME")]
+    scenario: Option<String>,
+    /// Put the table into tests/README.md
+    #[arg(long, conflicts_with_all = ["quadrant", "scenario"])]
+    write: bool,
+}
+
+/// Sets up, runs the suite in the quadrants that were asked for, and prints the table.
 ///
 /// # Errors
-/// If a check fails in either run, or is missing in one.
-pub(crate) async fn run(workspace: &Workspace) -> Result<ExitCode> {
+/// If anything cannot be started; what deviates is counted by the exit code instead.
+pub(crate) async fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     tools::set_up(workspace).await?;
-    println!("{}", compare(workspace).await?);
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Runs the suite against the fixture and against the gateway in front of it; gives the table.
-///
-/// # Errors
-/// With the table, if a check fails in either run, or is missing in one.
-pub(crate) async fn compare(workspace: &Workspace) -> Result<String> {
-    let folder = fresh(workspace.folder("conformance")?)?;
-    let mut processes = Processes::default();
-    let fixture = stack::fixture(workspace, &mut processes).await?;
-    let configuration = Configuration::from_text(&format!(
-        "[gateway]\nurl = \"http://127.0.0.1:{PORT}\"\nanonymous = true\n\n\
-         [[servers]]\nname = \"fixture\"\ninstances = [\"{fixture}\"]\n"
-    ))?;
-    let plan = Plan { state: folder.join("state"), port: None, busy: Busy::Elsewhere };
-    let gateway = Stack::start(workspace, &plan, Subject::given(configuration)).await?;
-    let through = format!("{}/mcp/fixture", gateway.origin);
-    let (direct_results, gateway_results) = (folder.join("direct"), folder.join("gateway"));
-    suite(workspace, "conformance suite, directly", &fixture, &direct_results).await?;
-    suite(workspace, "conformance suite, through the gateway", &through, &gateway_results).await?;
-    let table = Command::new(workspace, "comparison of the two conformance runs", "node")
-        .arg("tests/clients/compare-conformance.mjs")
-        .args([direct_results, gateway_results])
-        .run()
-        .await?;
-    // The comparison forgives what fails both times; the fixture must fail nothing.
-    let totals = table.lines().find(|line| line.starts_with("total: ")).unwrap_or_default();
-    if totals.matches(" 0 failed").count() != 2 {
-        bail!("not every check passed:\n{table}");
+    let mut setting = Setting::start(workspace, options.scenario.clone()).await?;
+    let quadrants: &[Quadrant] =
+        if options.quadrant.is_empty() { Quadrant::value_variants() } else { &options.quadrant };
+    let mut problems = Vec::new();
+    for quadrant in quadrants {
+        if let Err(error) = setting.judge(*quadrant).await {
+            problems.push(format!("{quadrant}: {error:#}"));
+        }
     }
-    Ok(table)
-}
-
-/// One run of the suite. Its own verdict is the comparison's to judge: that it wrote results is what counts here.
-async fn suite(workspace: &Workspace, label: &str, url: &str, results: &Path) -> Result<()> {
-    // The suite needs Node 22, which npm supplies.
-    let output = Command::new(workspace, label, workspace.npm_bin("node"))
-        .arg(workspace.npm_bin("conformance"))
-        .args(["server", "--url", url, "--requirements", REQUIREMENTS, "--output-dir"])
-        .arg(results)
-        .with_progress()
-        .output()
-        .await?;
-    let is_empty = fs::read_dir(results).map_or(true, |mut entries| entries.next().is_none());
-    if is_empty {
-        output.success()?;
-        bail!("{label} wrote no results");
+    let table = setting.table();
+    println!("\n{table}");
+    if options.write {
+        markdown::write(
+            &workspace.root.join("tests/README.md"),
+            "cargo xtask conformance --write",
+            &table.to_string(),
+        )?;
     }
-    Ok(())
+    for problem in &problems {
+        println!("\n✗ {problem}");
+    }
+    println!("\nevery check, with what was sent and received: {}", setting.folder.display());
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn fresh(folder: PathBuf) -> Result<PathBuf> {
-    fs::remove_dir_all(&folder)?;
-    fs::create_dir_all(&folder)?;
-    Ok(folder)
+/// The fixtures, the gateway in front of them, and what the suite has seen so far.
+pub(crate) struct Setting<'a> {
+    workspace: &'a Workspace,
+    folder: PathBuf,
+    scenario: Option<String>,
+    /// The fixtures' own endpoints.
+    fixtures: BTreeMap<Era, String>,
+    /// The suite's runs against a fixture of its era, without a gateway.
+    direct: BTreeMap<Era, Run>,
+    verdicts: BTreeMap<Quadrant, Verdict>,
+    gateway: Stack,
+    _processes: Processes,
 }
 
-const REQUIREMENTS: &str = "2025-11-25";
+impl<'a> Setting<'a> {
+    /// Starts a fixture of each era, and the gateway with a server for each.
+    ///
+    /// # Errors
+    /// If one does not start.
+    pub(crate) async fn start(workspace: &'a Workspace, scenario: Option<String>) -> Result<Self> {
+        let folder = workspace.folder("conformance")?;
+        let mut processes = Processes::default();
+        let mut fixtures = BTreeMap::new();
+        let mut servers = String::new();
+        for era in Era::ALL {
+            let url = stack::fixture_with(workspace, &mut processes, era.server_name(), &["--era", era.name()]).await?;
+            servers += &format!("[[servers]]\nname = \"{}\"\ninstances = [\"{url}\"]\n\n", era.server_name());
+            fixtures.insert(era, url);
+        }
+        let gateway = format!("[gateway]\nurl = \"http://127.0.0.1:{PORT}\"\nanonymous = true\n\n{servers}");
+        let configuration = Configuration::from_text(&gateway)?;
+        let plan = Plan { state: fresh(&folder.join("state"))?, port: None, busy: Busy::Elsewhere };
+        let gateway = Stack::start(workspace, &plan, Subject::given(configuration)).await?;
+        let (direct, verdicts) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { workspace, folder, scenario, fixtures, direct, verdicts, gateway, _processes: processes })
+    }
+
+    /// Runs the suite through the gateway, and against the fixture of its era unless that is done already.
+    ///
+    /// # Errors
+    /// With the checks that passed directly and do not through the gateway although nothing says they cannot, and
+    /// with those that pass although something does.
+    pub(crate) async fn judge(&mut self, quadrant: Quadrant) -> Result<()> {
+        let era = quadrant.caller();
+        let scored = era.scored(self.workspace)?;
+        if !self.direct.contains_key(&era) {
+            let url = self.fixtures.get(&era).context("there is no fixture of that era")?;
+            let direct = self.suite(&format!("direct-{}", era.name()), url, era).await?;
+            direct.must_pass(&scored)?;
+            self.direct.insert(era, direct);
+        }
+        let url = format!("{}/mcp/{}", self.gateway.origin, quadrant.server().server_name());
+        let through = self.suite(&quadrant.to_string(), &url, era).await?;
+        let direct = self.direct.get(&era).context("there is no direct run of that era")?;
+        let expected = Expected::read(self.workspace, quadrant)?;
+        let verdict = Verdict::of(direct, &through, &expected, &scored);
+        let problems = verdict.problems();
+        self.verdicts.insert(quadrant, verdict);
+        if problems.is_empty() { Ok(()) } else { bail!("{}", problems.join("\n  ")) }
+    }
+
+    /// What was seen in the quadrants judged so far.
+    pub(crate) fn table(&self) -> Table<'_> {
+        Table::of(&self.verdicts)
+    }
+
+    /// One run of the suite. Its own verdict is not asked: that it wrote results is what counts here.
+    async fn suite(&self, name: &str, url: &str, era: Era) -> Result<Run> {
+        let folder = fresh(&self.folder.join(name))?;
+        let label = format!("conformance suite {}, {name}", era.revision());
+        // The suite needs Node 22, which npm supplies.
+        let mut suite = Command::new(self.workspace, &label, self.workspace.npm_bin("node"))
+            .arg(self.workspace.npm_bin("conformance"))
+            .args(["server", "--url", url, "--timeout", SCENARIO_TIMEOUT_MS, "--output-dir"])
+            .arg(&folder);
+        suite = match &self.scenario {
+            Some(scenario) => suite.args(["--scenario", scenario, "--spec-version", era.revision()]),
+            None => suite.args(["--requirements", era.revision()]),
+        };
+        let output = suite.with_progress().output().await?;
+        let run = Run::read(&folder)?;
+        if run.is_empty() {
+            output.success()?;
+            bail!("{label} wrote no results");
+        }
+        if self.scenario.is_some() {
+            println!("{name}:\n{run}");
+        }
+        Ok(run)
+    }
+}
+
+fn fresh(folder: &Path) -> Result<PathBuf> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    fs::create_dir_all(folder)?;
+    Ok(folder.to_owned())
+}
+
 const PORT: u16 = 8788;
+/// A scenario whose answers do not come would take the suite's own 30 s.
+const SCENARIO_TIMEOUT_MS: &str = "15000";

@@ -6,12 +6,14 @@
 mod artifacts;
 mod bench;
 mod client;
+mod clients;
 mod command;
 mod configuration;
 mod conformance;
 mod deploy;
 mod host;
 mod leash;
+mod markdown;
 mod processes;
 mod progress;
 mod run;
@@ -71,7 +73,8 @@ async fn perform(action: Action) -> anyhow::Result<ExitCode> {
     match action {
         Action::Run(options) => run::run(&workspace, &options).await,
         Action::Test(options) => test::run(&workspace, &options).await,
-        Action::Conformance => conformance::run(&workspace).await,
+        Action::Conformance(options) => conformance::run(&workspace, &options).await,
+        Action::Clients(options) => clients::run(&workspace, &options).await,
         Action::Bench(options) => bench::run(&workspace, &options).await,
         Action::Token(options) => token::print(&workspace, &options),
         Action::Build => deploy::build(&workspace).await,
@@ -93,8 +96,10 @@ enum Action {
     Run(run::Options),
     /// Check format and lints, run all tests, real clients and the conformance suite
     Test(test::Options),
-    /// Run the official conformance suite directly and through the gateway, and compare
-    Conformance,
+    /// Run the official conformance suite directly and through the gateway, with callers and servers of either era
+    Conformance(conformance::Options),
+    /// Let real clients use real servers through the gateway, and show what each could do
+    Clients(clients::Options),
     /// Measure what the gateway adds to a call, beside a bare pass-through Worker
     Bench(bench::Options),
     /// Print a token that a gateway of `cargo xtask run` accepts

@@ -44,18 +44,25 @@ impl Plan {
 pub(crate) struct Subject {
     configuration: Configuration,
     servers: Servers,
+    secrets: BTreeMap<String, String>,
 }
 
 impl Subject {
     /// The example: three stdio servers behind the connector, and the fixture.
     pub(crate) fn example(workspace: &Workspace) -> Result<Self> {
         let configuration = Configuration::read(&workspace.root.join("infra/gateway.toml"))?;
-        Ok(Self { configuration, servers: Servers::Ours })
+        Ok(Self { configuration, servers: Servers::Ours, secrets: BTreeMap::new() })
     }
 
     /// What `configuration` names; nothing but the gateway is started.
     pub(crate) fn given(configuration: Configuration) -> Self {
-        Self { configuration, servers: Servers::Theirs }
+        Self { configuration, servers: Servers::Theirs, secrets: BTreeMap::new() }
+    }
+
+    /// With the value of a secret that the configuration names.
+    pub(crate) fn with_secret(mut self, name: &str, value: &str) -> Self {
+        self.secrets.insert(name.to_owned(), value.to_owned());
+        self
     }
 }
 
@@ -100,12 +107,11 @@ impl Stack {
     pub(crate) async fn start(workspace: &Workspace, plan: &Plan, subject: Subject) -> Result<Self> {
         fs::create_dir_all(&plan.state)?;
         let port = plan.gateway_port(&subject)?;
-        let Subject { mut configuration, servers } = subject;
+        let Subject { mut configuration, servers, mut secrets } = subject;
         let mut processes = Processes::default();
-        let mut secrets = BTreeMap::new();
         if servers == Servers::Ours {
             artifacts::worker(workspace, artifacts::Build::Gateway).await?;
-            secrets = behind(workspace, plan, &mut configuration, &mut processes).await?;
+            secrets.extend(behind(workspace, plan, &mut configuration, &mut processes).await?);
         }
         let trust = Trust::establish(plan, &mut configuration, port)?;
         let secrets = configuration.secrets(&secrets)?;
@@ -178,17 +184,28 @@ async fn behind(
 }
 
 async fn connector(workspace: &Workspace, state: &Path, secret: &str, processes: &mut Processes) -> Result<String> {
-    let binary = artifacts::connector(workspace).await?;
-    let step = Step::begin("the connector with three stdio servers");
     let listen = format!("127.0.0.1:{}", host::port(CONNECTOR_PORT, Busy::Elsewhere)?);
     let file = connector_toml(workspace, state, &listen)?;
+    connector_with(workspace, &file, secret, processes).await?;
+    Ok(format!("http://{listen}"))
+}
+
+/// Builds and starts the connector with what `file` says.
+pub(crate) async fn connector_with(
+    workspace: &Workspace,
+    file: &Path,
+    secret: &str,
+    processes: &mut Processes,
+) -> Result<()> {
+    let binary = artifacts::connector(workspace).await?;
+    let step = Step::begin("the connector with its stdio servers");
     let mut program = Program::new(workspace, "connector", binary)?;
-    program.command().args(["serve", "--config"]).arg(&file);
+    program.command().args(["serve", "--config"]).arg(file);
     program.command().env("TURNPIKE_CONNECTOR_SECRET", secret);
     let (process, _) = program.start("ready").await?;
     processes.add(process);
     step.done();
-    Ok(format!("http://{listen}"))
+    Ok(())
 }
 
 /// The example's file with the address that is free, the programs' full paths (theirs are from
@@ -221,11 +238,21 @@ fn texts<const N: usize>(pairs: [(&str, &str); N]) -> Table {
 }
 
 /// Starts the fixture; gives the url of its endpoint.
-pub(crate) async fn fixture(workspace: &Workspace, processes: &mut Processes) -> Result<String> {
-    let step = Step::begin("the Streamable HTTP fixture");
+async fn fixture(workspace: &Workspace, processes: &mut Processes) -> Result<String> {
     let port = host::port(FIXTURE_PORT, Busy::Elsewhere)?;
-    let mut program = Program::new(workspace, "fixture", "node")?;
-    program.command().arg("tests/fixture/server.mjs").args(["--port", &port.to_string()]);
+    fixture_with(workspace, processes, "fixture", &["--port", &port.to_string()]).await
+}
+
+/// Starts a fixture with `options`, on any port unless they name one; gives the url of its endpoint.
+pub(crate) async fn fixture_with(
+    workspace: &Workspace,
+    processes: &mut Processes,
+    name: &str,
+    options: &[&str],
+) -> Result<String> {
+    let step = Step::begin(&format!("the Streamable HTTP server `{name}`"));
+    let mut program = Program::new(workspace, name, "node")?;
+    program.command().args(["tests/fixture/server.mjs", "--name", name]).args(options);
     let (process, url) = program.start("fixture ready ").await?;
     processes.add(process);
     step.done();

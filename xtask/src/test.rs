@@ -1,7 +1,6 @@
 //! Does everything still hold? All stages run, whatever fails; the last line counts them.
 
 mod agent;
-mod clients;
 mod minute;
 mod operator;
 mod policies;
@@ -10,13 +9,15 @@ mod scorecard;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::{
     artifacts::{self, Build},
+    clients::{self, Client},
     command::Command,
-    conformance, tools,
+    conformance::{Quadrant, Setting},
+    tools,
     workspace::Workspace,
 };
 
@@ -38,7 +39,7 @@ enum Part {
     Builds,
     /// Unit tests, property tests, scenarios
     Tests,
-    /// Four clients at four servers
+    /// Real clients at real servers of each era
     Clients,
     /// Policies, limits, breaker and pins, as real clients meet them
     Policies,
@@ -69,10 +70,10 @@ impl Part {
             Self::Lints => lints(workspace, card).await,
             Self::Builds => builds(workspace, card).await,
             Self::Tests => card.stage("unit tests, property tests, scenarios", tests(workspace)).await,
-            Self::Clients => clients::run(workspace, card).await,
+            Self::Clients => clients(workspace, card).await,
             Self::Policies => policies::run(workspace, card).await,
             Self::Operator => operator::run(workspace, card).await,
-            Self::Conformance => card.stage("conformance 2025-11-25", conformance(workspace)).await,
+            Self::Conformance => conformance(workspace, card).await,
         }
     }
 }
@@ -93,9 +94,38 @@ async fn builds(workspace: &Workspace, card: &mut Scorecard) {
     card.stage("wrangler deploy --dry-run", wrangler(workspace)).await;
 }
 
-async fn conformance(workspace: &Workspace) -> Result<()> {
-    println!("{}", conformance::compare(workspace).await?);
-    Ok(())
+/// Each client is a stage; the table of all of them comes last.
+async fn clients(workspace: &Workspace, card: &mut Scorecard) {
+    let mut setting = None;
+    card.stage("gateway, connector and servers for the clients", async {
+        setting = Some(clients::Setting::start(workspace, &[]).await?);
+        Ok(())
+    })
+    .await;
+    for &client in Client::value_variants() {
+        let seen = async { setting.as_mut().context("the gateway did not start")?.visit(client).await };
+        card.stage(&format!("client {}", client.title()), seen).await;
+    }
+    if let Some(setting) = &setting {
+        println!("\n{}", setting.table());
+    }
+}
+
+/// Each quadrant is a stage; the table of all of them comes last.
+async fn conformance(workspace: &Workspace, card: &mut Scorecard) {
+    let mut setting = None;
+    card.stage("gateway and servers of either era for the conformance suite", async {
+        setting = Some(Setting::start(workspace, None).await?);
+        Ok(())
+    })
+    .await;
+    for &quadrant in Quadrant::value_variants() {
+        let judged = async { setting.as_mut().context("the gateway did not start")?.judge(quadrant).await };
+        card.stage(&format!("conformance {quadrant}"), judged).await;
+    }
+    if let Some(setting) = &setting {
+        println!("\n{}", setting.table());
+    }
 }
 
 async fn cargo(workspace: &Workspace, label: &str, arguments: &[&str]) -> Result<()> {
