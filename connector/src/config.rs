@@ -58,6 +58,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// A request is given up after this time.
     pub request_timeout: Duration,
+    /// A server that keeps quiet for this time when it is asked for its era is asked for `initialize` as well.
+    pub probe_timeout: Duration,
     /// A server has this time to end by itself, and again after SIGTERM.
     pub shutdown_grace: Duration,
 }
@@ -75,8 +77,21 @@ pub struct ServerSettings {
     pub env: Vec<(String, OsString)>,
     /// Its working directory.
     pub cwd: PathBuf,
-    /// Its sessions at any time.
+    /// Its sessions at any time, and likewise the subscriptions of its modern callers.
     pub max_sessions: usize,
+    /// Which revisions it speaks.
+    pub era: Era,
+}
+
+/// Which revisions a server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Era {
+    /// That is found out.
+    Auto,
+    /// 2025-11-25 and older only.
+    Legacy,
+    /// 2026-07-28 only.
+    Modern,
 }
 
 impl fmt::Display for ServerSettings {
@@ -90,7 +105,18 @@ impl fmt::Display for ServerSettings {
             "    with       {}",
             if names.is_empty() { "an empty environment".into() } else { names.join(", ") }
         )?;
-        write!(f, "    sessions   at most {}", self.max_sessions)
+        writeln!(f, "    sessions   at most {}", self.max_sessions)?;
+        write!(f, "    speaks     {}", self.era)
+    }
+}
+
+impl fmt::Display for Era {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "the era it is found to speak",
+            Self::Legacy => "MCP 2024-11-05 to 2025-11-25",
+            Self::Modern => "MCP 2026-07-28",
+        })
     }
 }
 
@@ -145,7 +171,8 @@ impl Own {
         let mut duration_ms = |key, default| Duration::from_millis(section.count(key, default, DAY_MS));
         let (idle_timeout, request_timeout) =
             (duration_ms("idle_timeout_ms", 1_800_000), duration_ms("request_timeout_ms", 300_000));
-        let shutdown_grace = duration_ms("shutdown_grace_ms", 2_000);
+        let (probe_timeout, shutdown_grace) =
+            (duration_ms("probe_timeout_ms", 5_000), duration_ms("shutdown_grace_ms", 2_000));
         let mut number = |key, default, max| usize::try_from(section.count(key, default, max)).unwrap_or(usize::MAX);
         let limits = Limits {
             max_sessions: number("max_sessions", 64, 10_000),
@@ -153,6 +180,7 @@ impl Own {
             max_message_bytes: number("max_message_bytes", 4 << 20, 256 << 20),
             idle_timeout,
             request_timeout,
+            probe_timeout,
             shutdown_grace,
         };
         problems.extend(section.finish());
@@ -222,7 +250,21 @@ fn read_server(section: &mut Section<'_>, folder: &Path, own: &Own) -> ServerSet
     let args = section.texts("args").unwrap_or_default();
     let all = own.limits.max_sessions as u64;
     let max_sessions = usize::try_from(section.count("max_sessions", all, all)).unwrap_or(usize::MAX);
-    ServerSettings { name, program, args, env, cwd, max_sessions }
+    let era = read_era(section);
+    ServerSettings { name, program, args, env, cwd, max_sessions, era }
+}
+
+fn read_era(section: &mut Section<'_>) -> Era {
+    match section.text("era").as_deref() {
+        None | Some("auto") => Era::Auto,
+        Some("legacy") => Era::Legacy,
+        Some("modern") => Era::Modern,
+        Some(other) => {
+            let message = format!("`{}` is no era", other.escape_debug());
+            section.problem("era", message, "write \"auto\", \"legacy\" or \"modern\"");
+            Era::Auto
+        }
+    }
 }
 
 /// What the server sees of the connector's environment, and what the file sets.
@@ -289,7 +331,7 @@ mod tests {
     fn every_problem_is_told_at_once_with_its_line_and_a_hint() {
         let found = problems(
             "[connector]\nlisten = \"0.0.0.0:3100\"\nsecret_file = \"/nowhere/secret\"\nmax_sesions = 3\nidle_timeout_ms = 0\n\
-             [[servers]]\nname = \"A B\"\ncomand = \"sh\"\nargs = [1]\n[[servers]]\nname = \"x\"\ncommand = \"npx -y foo\"\n",
+             [[servers]]\nname = \"A B\"\ncomand = \"sh\"\nargs = [1]\nera = \"old\"\n[[servers]]\nname = \"x\"\ncommand = \"npx -y foo\"\n",
         );
         let expected = [
             "line 2: `0.0.0.0:3100` can be reached",
@@ -300,7 +342,8 @@ mod tests {
             "line 6: `command` is missing in [[servers]]",
             "line 8: unknown key `comand` in [[servers]] (hint: did you mean `command`?)",
             "line 9: `args` in [[servers]] must be an array of strings",
-            "line 12: `npx -y foo` is no program that can be run (hint: there is no shell",
+            "line 10: `old` is no era (hint: write \"auto\", \"legacy\" or \"modern\")",
+            "line 13: `npx -y foo` is no program that can be run (hint: there is no shell",
         ];
         for text in expected {
             assert!(found.iter().any(|problem| problem.starts_with(text)), "no {text:?} in {found:#?}");

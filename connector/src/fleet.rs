@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use mcp::meta::Params;
 use mcp::{Body, Message, Revision};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
@@ -13,10 +14,12 @@ use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::error;
 
-use crate::config::{Limits, ServerSettings};
-use crate::process;
+use crate::config::{Era, Limits, ServerSettings};
+use crate::ending::Ending;
+use crate::modern::Modern;
 use crate::router::Takes;
-use crate::session::{Ending, Session};
+use crate::session::Session;
+use crate::{process, pumps};
 
 /// Every configured server and its sessions.
 #[derive(Debug)]
@@ -60,29 +63,46 @@ pub enum NotStarted {
     /// The server answered with this error response.
     #[error("the server refused `initialize`")]
     Refused(Bytes),
+    /// The server has no sessions.
+    #[error("server `{server}` speaks MCP 2026-07-28 only; ask for `server/discover`")]
+    ModernOnly {
+        /// The server.
+        server: String,
+        /// The revision the caller asked for.
+        requested: Option<String>,
+    },
 }
 
 impl Fleet {
     /// No session yet.
     #[must_use]
     pub fn new(servers: Vec<ServerSettings>, limits: Limits) -> Self {
+        let running = TaskTracker::new();
         let served = |settings: ServerSettings| {
             let slots = Arc::new(Semaphore::new(settings.max_sessions));
-            (settings.name.clone(), Served { settings, slots })
+            let settings = Arc::new(settings);
+            let modern = Modern::new(Arc::clone(&settings), limits, running.clone());
+            (settings.name.clone(), Served { settings, slots, modern })
         };
         Self {
             servers: servers.into_iter().map(served).collect(),
             limits,
             slots: Arc::new(Semaphore::new(limits.max_sessions)),
             sessions: Sessions::default(),
-            running: TaskTracker::new(),
+            running,
         }
     }
 
-    /// Whether `server` is configured.
+    /// The modern side of `server`, if that is configured.
     #[must_use]
-    pub fn has(&self, server: &str) -> bool {
-        self.servers.contains_key(server)
+    pub fn modern(&self, server: &str) -> Option<&Arc<Modern>> {
+        self.servers.get(server).map(|served| &served.modern)
+    }
+
+    /// Which revisions `server` is configured to speak.
+    #[must_use]
+    pub fn era(&self, server: &str) -> Option<Era> {
+        self.servers.get(server).map(|served| served.settings.era)
     }
 
     /// The session `id` of `server`, if it is not over.
@@ -98,6 +118,11 @@ impl Fleet {
     /// # Errors
     /// [`NotStarted`]; then no process stays.
     pub async fn initialize(&self, server: &str, body: &Bytes, message: Message<'_>) -> Result<Started, NotStarted> {
+        let modern_only = || NotStarted::ModernOnly { server: server.to_owned(), requested: requested(&message) };
+        if self.era(server) == Some(Era::Modern) {
+            return Err(modern_only());
+        }
+        let modern_only = modern_only();
         let (id, session) = self.start(server)?;
         let unborn = Unborn(&session);
         let failed = |ending| NotStarted::Failed { server: server.to_owned(), ending };
@@ -116,7 +141,10 @@ impl Fleet {
                 }
                 Initialized::Refused => {
                     session.end(Ending::Refused);
-                    Err(NotStarted::Refused(answer.message))
+                    match self.has_no_sessions(server, &answer.message).await {
+                        true => Err(modern_only),
+                        false => Err(NotStarted::Refused(answer.message)),
+                    }
                 }
             },
             (_, ending) => Err(failed(ending.unwrap_or(Ending::Abandoned))),
@@ -130,8 +158,18 @@ impl Fleet {
         for session in sessions {
             session.end(Ending::ShuttingDown);
         }
+        self.servers.values().for_each(|served| served.modern.shut_down());
         self.running.close();
         self.running.wait().await;
+    }
+
+    /// Whether a server refused a session because it has none, and not because of what the caller asked for.
+    async fn has_no_sessions(&self, server: &str, answer: &Bytes) -> bool {
+        let may_be_modern = bridge::probe::refuses_initialize(ANSWERED, &String::from_utf8_lossy(answer));
+        match self.modern(server) {
+            Some(modern) if may_be_modern => modern.check().await.is_ok(),
+            _ => false,
+        }
     }
 
     fn start(&self, server: &str) -> Result<(String, Arc<Session>), NotStarted> {
@@ -146,7 +184,7 @@ impl Fleet {
         let (session, told) = Session::new(server, self.limits);
         let id = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
         self.sessions.lock().insert(id.clone(), Arc::clone(&session));
-        let run = Arc::clone(&session).run(process, told);
+        let run = pumps::run(Arc::clone(&session), process, told);
         self.running.spawn(forget_when_over(self.sessions.clone(), id.clone(), Arc::clone(&session)));
         self.running.spawn(async move {
             run.await;
@@ -162,8 +200,9 @@ impl Fleet {
 
 #[derive(Debug)]
 struct Served {
-    settings: ServerSettings,
+    settings: Arc<ServerSettings>,
     slots: Arc<Semaphore>,
+    modern: Arc<Modern>,
 }
 
 /// Sessions by id.
@@ -210,9 +249,18 @@ fn read_initialize(response: &Bytes) -> Initialized {
     }
 }
 
+/// The revision an `initialize` asks for.
+fn requested(message: &Message<'_>) -> Option<String> {
+    let Message::Request(call) = message else { return None };
+    Some(Params::of(call).ok()?.protocol_version?.into_owned())
+}
+
 fn take(slots: &Arc<Semaphore>, whose: impl Fn() -> String) -> Result<OwnedSemaphorePermit, NotStarted> {
     Arc::clone(slots).try_acquire_owned().map_err(|error| match error {
         TryAcquireError::NoPermits => NotStarted::Full(whose()),
         TryAcquireError::Closed => NotStarted::ShuttingDown,
     })
 }
+
+/// The HTTP status an answer would have come with: there is none on stdio.
+const ANSWERED: u16 = 200;

@@ -1,8 +1,10 @@
-//! What does a request ask for, and how is it answered? Streamable HTTP (MCP 2025-11-25 basic/transports).
+//! What does a request ask for, and how is it answered? Streamable HTTP (MCP 2025-11-25
+//! basic/transports, 2026-07-28 basic/transports/streamable-http).
 
 mod gate;
 mod refusal;
 mod reply;
+mod stateless;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,19 +15,23 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use bridge::claim::{self, Claim};
 use bytes::Bytes;
 use http_body_util::LengthLimitError;
+use mcp::header::Mirrors;
 use mcp::jsonrpc::code;
 use mcp::{Body, Message};
 use tokio::time::timeout;
 
 use self::gate::Gate;
 use self::refusal::Refusal;
-use crate::config::Limits;
-use crate::fleet::Fleet;
+use crate::config::{Era, Limits};
+use crate::ending::Ending;
+use crate::fleet::{Fleet, NotStarted};
+use crate::modern::Modern;
 use crate::router::Takes;
 use crate::secret::Secret;
-use crate::session::{Ending, Session};
+use crate::session::Session;
 
 /// The connector's endpoints over `fleet`, behind `secret`.
 pub fn app(fleet: Arc<Fleet>, limits: Limits, secret: Secret, reach: Reach) -> Router {
@@ -61,17 +67,33 @@ async fn take_message(
     headers: HeaderMap,
     body: HttpBody,
 ) -> Result<Response, Refusal> {
-    served.check_server(&server)?;
+    let modern = served.modern(&server)?;
     gate::check_post(&headers)?;
     let body = read_body(body, served.limits.max_message_bytes).await?;
     let parsed = mcp::jsonrpc::parse(&body)?;
-    if let Some(session) = served.session(&server, &headers)? {
-        return session_message(&session, &body, parsed, served.limits).await;
+    let mirrors = Mirrors::of(&headers).map_err(|excess| Refusal::invalid(&excess.to_string()))?;
+    match claim::classify(&parsed, &mirrors) {
+        Ok(Claim::Modern(_)) => stateless::serve(modern, &parsed).await,
+        Ok(Claim::Legacy) => legacy_message(&served, &server, &headers, &body, parsed).await,
+        Err(refused) => Err(stateless::refuse(modern, &parsed, refused).await),
+    }
+}
+
+async fn legacy_message(
+    served: &Served,
+    server: &str,
+    headers: &HeaderMap,
+    body: &Bytes,
+    parsed: Body<'_>,
+) -> Result<Response, Refusal> {
+    gate::check_version(headers)?;
+    if let Some(session) = served.session(server, headers)? {
+        return session_message(&session, body, parsed, served.limits).await;
     }
     match parsed {
         Body::Single(message) if is_initialize(&message) => {
             let id = request_id(&message);
-            let started = served.fleet.initialize(&server, &body, message).await;
+            let started = served.fleet.initialize(server, body, message).await;
             let started = started.map_err(|problem| Refusal::from(problem).of_request(id))?;
             Ok(reply::initialized(&started))
         }
@@ -108,7 +130,7 @@ async fn listen(
     Path(server): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    served.check_server(&server)?;
+    served.check_sessions(&server)?;
     gate::check_get(&headers)?;
     let session = served.session(&server, &headers)?.ok_or_else(Refusal::no_session_id)?;
     Ok(reply::listening(session.listen()?))
@@ -119,7 +141,7 @@ async fn end_session(
     Path(server): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refusal> {
-    served.check_server(&server)?;
+    served.check_sessions(&server)?;
     gate::check_version(&headers)?;
     let session = served.session(&server, &headers)?.ok_or_else(Refusal::no_session_id)?;
     session.end(Ending::Deleted);
@@ -127,10 +149,16 @@ async fn end_session(
 }
 
 impl Served {
-    fn check_server(&self, server: &str) -> Result<(), Refusal> {
-        match self.fleet.has(server) {
-            true => Ok(()),
-            false => Err(crate::fleet::NotStarted::UnknownServer(mcp::json::clip(server).to_owned()).into()),
+    fn modern(&self, server: &str) -> Result<&Arc<Modern>, Refusal> {
+        let unknown = || NotStarted::UnknownServer(mcp::json::clip(server).to_owned()).into();
+        self.fleet.modern(server).ok_or_else(unknown)
+    }
+
+    /// Whether `server` may have sessions.
+    fn check_sessions(&self, server: &str) -> Result<(), Refusal> {
+        match self.modern(server).map(|_| self.fleet.era(server))? {
+            Some(Era::Modern) => Err(Refusal::no_sessions()),
+            _ => Ok(()),
         }
     }
 

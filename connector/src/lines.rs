@@ -3,7 +3,9 @@
 use std::io;
 
 use bytes::Bytes;
+use mcp::jsonrpc::Malformed;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _};
+use tracing::warn;
 
 /// Lines of at most `max_bytes`, read from `reader`.
 #[derive(Debug)]
@@ -73,6 +75,15 @@ impl<R: AsyncBufRead + Unpin> Lines<R> {
         Line::Whole(line.into())
     }
 }
+
+/// Notes in the log that a line of a server's output is no message.
+pub(crate) fn dropped(server: &str, line: &Bytes, malformed: &Malformed) {
+    let beginning = String::from_utf8_lossy(line.get(..SHOWN_BYTES).unwrap_or(line)).into_owned();
+    warn!(server, line = beginning, "dropped a line of the server's output: {malformed}");
+}
+
+/// How much of a line that is no message the log shows.
+const SHOWN_BYTES: usize = 200;
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,8 @@ use tracing_subscriber::EnvFilter;
 use turnpike_connector::config::{self, Settings};
 use turnpike_connector::{serve, warden};
 
-/// Runs stdio MCP servers and serves each at http://127.0.0.1:PORT/{server}/mcp
+/// Runs stdio MCP servers and serves each at http://127.0.0.1:PORT/{server}/mcp, with sessions (MCP 2025-11-25 and
+/// older) and stateless (MCP 2026-07-28), as far as the server speaks them
 #[derive(Parser)]
 #[command(version, after_help = EXAMPLES)]
 struct Cli {
@@ -113,4 +114,5 @@ Examples:
 A configuration:
   [[servers]]
   name = \"memory\"
-  command = \"node_modules/.bin/mcp-server-memory\"";
+  command = \"node_modules/.bin/mcp-server-memory\"
+  era = \"auto\"   # found out by asking it; \"legacy\" and \"modern\" are believed";

@@ -1,11 +1,9 @@
 //! What does one conversation with one server process hold, and what ends it?
 
 mod delivery;
-mod pumps;
 mod streams;
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +18,7 @@ use tracing::info;
 pub use self::streams::{Exchange, Listening};
 use crate::backlog::Backlog;
 use crate::config::Limits;
-use crate::process::Exit;
+use crate::ending::Ending;
 use crate::router::{ExchangeId, Listener, NotTaken, Part, Router, Takes, Unanswered};
 use crate::wire;
 
@@ -46,31 +44,6 @@ pub struct Outbound {
     pub part: Part,
 }
 
-/// Why a session is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// The caller sent DELETE.
-    Deleted,
-    /// The caller left before the server had answered `initialize`.
-    Abandoned,
-    /// The server refused `initialize`.
-    Refused,
-    /// The server did not answer `initialize` in time.
-    Unanswered,
-    /// Nobody used it.
-    Idle,
-    /// The connector stops.
-    ShuttingDown,
-    /// The process ended.
-    Exited(Exit),
-    /// The process closed its output and runs on.
-    OutputClosed,
-    /// A message over the bound.
-    Overlong(usize),
-    /// The process does not read its input.
-    Stuck,
-}
-
 /// Why a session does not take a POST or a GET.
 #[derive(Debug, thiserror::Error)]
 pub enum NotServed {
@@ -86,7 +59,7 @@ pub enum NotServed {
 }
 
 impl Session {
-    /// A session with the process of `server`, and what the process is to be told; [`Session::run`] connects the two.
+    /// A session with the process of `server`, and what the process is to be told; [`pumps::run`](crate::pumps::run) connects the two.
     #[must_use]
     pub fn new(server: &str, limits: Limits) -> (Arc<Self>, mpsc::Receiver<Bytes>) {
         let (stdin, told) = mpsc::channel(STDIN_QUEUE);
@@ -234,24 +207,7 @@ impl State {
     }
 }
 
-impl fmt::Display for Ending {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Deleted => f.write_str("was ended by a DELETE of its session"),
-            Self::Abandoned => f.write_str("was left by its caller before it answered `initialize`"),
-            Self::Refused => f.write_str("refused `initialize`"),
-            Self::Unanswered => f.write_str("did not answer `initialize` in time"),
-            Self::Idle => f.write_str("was ended because nobody used its session"),
-            Self::ShuttingDown => f.write_str("was ended because the connector stops"),
-            Self::Exited(exit) => exit.fmt(f),
-            Self::OutputClosed => f.write_str("closed its standard output"),
-            Self::Overlong(max) => write!(f, "sent a message of more than {max} bytes (`max_message_bytes`)"),
-            Self::Stuck => f.write_str("does not read its standard input"),
-        }
-    }
-}
-
-fn as_ms(duration: Duration) -> u64 {
+pub(crate) fn as_ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

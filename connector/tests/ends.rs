@@ -112,7 +112,7 @@ async fn an_idle_session_ends_and_a_used_one_does_not() {
     let stream = listened.get().await;
     let waiting = connector.session("bad").await;
     let held = waiting.hold(json!("h")).await;
-    eventually("one session is over", || connector.log().contains("nobody used its session")).await;
+    eventually("one session is over", || connector.log().contains("nobody used it")).await;
     assert_eq!(idle.post(&call(json!(1), "pid", json!({}))).await.status(), StatusCode::NOT_FOUND);
     listened.text(json!(1), "pid", json!({})).await;
     assert_eq!(waiting.text(json!(1), "release", json!({"held": "h"})).await, "done");

@@ -1,4 +1,4 @@
-//! Which servers, issuers, prices and settings come, go or change?
+//! Which servers, issuers, endpoints, prices and settings come, go or change?
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,9 +66,12 @@ fn things(raw: &Raw) -> BTreeMap<String, Map<String, Value>> {
     for server in &raw.servers {
         add(format!("2 server `{}`", server.name), serde_json::to_value(server));
     }
+    for endpoint in &raw.endpoints {
+        add(format!("3 endpoint `@{}`", endpoint.name), serde_json::to_value(endpoint));
+    }
     for price in &raw.prices {
         let tool = price.tool.as_ref().map(|tool| format!("/{tool}")).unwrap_or_default();
-        add(format!("3 price of `{}{tool}`", price.server), serde_json::to_value(price));
+        add(format!("4 price of `{}{tool}`", price.server), serde_json::to_value(price));
     }
     things
 }

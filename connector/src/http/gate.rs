@@ -34,7 +34,7 @@ pub(super) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
     }
 }
 
-/// Content type, accepted types and revision of a POST.
+/// Content type and accepted types of a POST.
 pub(super) fn check_post(headers: &HeaderMap) -> Result<(), Refusal> {
     let content_type = text(headers, CONTENT_TYPE).map(essence).unwrap_or_default();
     if !content_type.eq_ignore_ascii_case(APPLICATION_JSON) {
@@ -44,7 +44,7 @@ pub(super) fn check_post(headers: &HeaderMap) -> Result<(), Refusal> {
     if !accepts(headers, APPLICATION_JSON) || !accepts(headers, TEXT_EVENT_STREAM) {
         return Err(Refusal::not_acceptable("accept both application/json and text/event-stream"));
     }
-    check_version(headers)
+    Ok(())
 }
 
 /// Accepted types and revision of a GET.
@@ -55,7 +55,7 @@ pub(super) fn check_get(headers: &HeaderMap) -> Result<(), Refusal> {
     check_version(headers)
 }
 
-/// The revision a request claims to speak; none is fine (MCP 2025-06-18 basic/transports).
+/// The revision a legacy request claims to speak; none is fine (MCP 2025-06-18 basic/transports).
 pub(super) fn check_version(headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(version) = headers.get(MCP_PROTOCOL_VERSION) else { return Ok(()) };
     match version.to_str().ok().and_then(Revision::parse) {
@@ -63,7 +63,7 @@ pub(super) fn check_version(headers: &HeaderMap) -> Result<(), Refusal> {
         _ => {
             let served: Vec<_> = Revision::ALL.into_iter().filter(|revision| revision.is_legacy()).collect();
             let served = served.iter().map(Revision::to_string).collect::<Vec<_>>().join(", ");
-            let message = format!("unsupported protocol version; this connector serves {served}");
+            let message = format!("unsupported protocol version; without `_meta` this connector serves {served}");
             Err(Refusal::new(StatusCode::BAD_REQUEST, code::REFUSED, message))
         }
     }

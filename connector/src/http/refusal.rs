@@ -1,22 +1,29 @@
 //! How is a refusal put on the wire? A status, a JSON-RPC error, and the headers that say what to do.
 
+use std::borrow::Cow;
+
 use axum::http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use bridge::claim::{self, Refused};
+use bridge::text;
 use bytes::Bytes;
+use mcp::Revision;
 use mcp::header::APPLICATION_JSON;
 use mcp::jsonrpc::{Malformed, code};
+use serde_json::{Value, json};
 
+use crate::ending::Ending;
 use crate::fleet::NotStarted;
+use crate::modern;
 use crate::router::NotTaken;
-use crate::session::{Ending, NotServed};
-use crate::wire;
+use crate::session::NotServed;
 
 /// A request that was not served.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
-    header: Option<(HeaderName, &'static str)>,
+    header: Option<(HeaderName, Cow<'static, str>)>,
     body: Body,
 }
 
@@ -25,15 +32,17 @@ enum Body {
     Error {
         id: Option<Box<str>>,
         code: i64,
-        message: String,
+        message: Box<str>,
+        /// A JSON text.
+        data: Option<Box<str>>,
     },
     /// The server's own error response.
     Verbatim(Bytes),
 }
 
 impl Refusal {
-    pub(super) fn new(status: StatusCode, code: i64, message: impl Into<String>) -> Self {
-        Self { status, header: None, body: Body::Error { id: None, code, message: message.into() } }
+    pub(super) fn new(status: StatusCode, code: i64, message: impl Into<Box<str>>) -> Self {
+        Self { status, header: None, body: Body::Error { id: None, code, message: message.into(), data: None } }
     }
 
     /// The request's JSON-RPC id, as it was spelled.
@@ -76,8 +85,20 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, code::SESSION_NOT_FOUND, message)
     }
 
-    fn with(mut self, name: HeaderName, value: &'static str) -> Self {
-        self.header = Some((name, value));
+    pub(super) fn no_sessions() -> Self {
+        let message = "the server speaks MCP 2026-07-28 only, which has no sessions; POST each request";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, code::REFUSED, message).with(ALLOW, "POST")
+    }
+
+    fn with(mut self, name: HeaderName, value: impl Into<Cow<'static, str>>) -> Self {
+        self.header = Some((name, value.into()));
+        self
+    }
+
+    fn with_data(mut self, more: Option<Value>) -> Self {
+        if let Body::Error { data, .. } = &mut self.body {
+            *data = more.map(|more| more.to_string().into());
+        }
         self
     }
 }
@@ -116,8 +137,36 @@ impl From<NotStarted> for Refusal {
                 refuse(StatusCode::GATEWAY_TIMEOUT, code::INTERNAL_ERROR)
             }
             NotStarted::Failed { .. } => refuse(StatusCode::BAD_GATEWAY, code::INTERNAL_ERROR),
+            NotStarted::ModernOnly { requested, .. } => {
+                let supported = claim::SUPPORTED.map(Revision::as_str);
+                let requested = requested.as_deref().map(mcp::json::clip);
+                let data = json!({ "supported": supported, "requested": requested });
+                refuse(StatusCode::BAD_REQUEST, code::UNSUPPORTED_VERSION).with_data(Some(data))
+            }
             NotStarted::Refused(response) => {
                 Self { status: StatusCode::OK, header: None, body: Body::Verbatim(response.clone()) }
+            }
+        }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(problem: Refused) -> Self {
+        let status = StatusCode::from_u16(problem.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        Self::new(status, problem.code(), problem.to_string()).with_data(problem.data())
+    }
+}
+
+impl From<modern::NotServed> for Refusal {
+    fn from(problem: modern::NotServed) -> Self {
+        let refuse = |status| Self::new(status, code::REFUSED, problem.to_string());
+        match &problem {
+            // What a server that knows nothing of 2026-07-28 would say, so that the caller begins with `initialize`.
+            modern::NotServed::Legacy(_) => refuse(StatusCode::BAD_REQUEST),
+            modern::NotServed::Full { .. } => refuse(StatusCode::TOO_MANY_REQUESTS).with(RETRY_AFTER, RETRY_AFTER_S),
+            modern::NotServed::ShuttingDown => refuse(StatusCode::SERVICE_UNAVAILABLE).with(RETRY_AFTER, RETRY_AFTER_S),
+            modern::NotServed::Down { retry_after_s, .. } => {
+                refuse(StatusCode::SERVICE_UNAVAILABLE).with(RETRY_AFTER, retry_after_s.to_string())
             }
         }
     }
@@ -126,11 +175,14 @@ impl From<NotStarted> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let body = match self.body {
-            Body::Error { id, code, message } => wire::error(id.as_deref().unwrap_or("null"), code, &message),
+            Body::Error { id, code, message, data } => {
+                text::error(id.as_deref().unwrap_or("null"), code, &message, data.as_deref()).into()
+            }
             Body::Verbatim(response) => response,
         };
         let mut response = (self.status, [(CONTENT_TYPE, APPLICATION_JSON)], body).into_response();
-        response.headers_mut().extend(self.header.map(|(name, value)| (name, HeaderValue::from_static(value))));
+        let header = self.header.and_then(|(name, value)| Some((name, HeaderValue::from_str(&value).ok()?)));
+        response.headers_mut().extend(header);
         response
     }
 }

@@ -5,16 +5,21 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::unfold;
+use mcp::Message;
 use mcp::header::{APPLICATION_JSON, MCP_SESSION_ID, TEXT_EVENT_STREAM};
+use mcp::jsonrpc::code;
 use mcp::sse::{Event, HEARTBEAT};
+use serde::Deserialize;
 use tokio::time::timeout;
 
 use crate::fleet::Started;
+use crate::modern;
 use crate::router::Part;
 use crate::session::{Exchange, Listening};
 
@@ -58,6 +63,40 @@ pub(super) async fn exchange(mut exchange: Exchange, shape: Shape, max_bytes: us
         };
         Some((Ok(piece), (gathered, exchange)))
     }))
+}
+
+/// The answer to a modern request: its first message decides the status. `None` where there is none.
+pub(super) async fn stateless(mut exchange: modern::Exchange) -> Option<Response> {
+    let first = exchange.next().await?;
+    if first.part == Part::Last {
+        let headers = [(CONTENT_TYPE, APPLICATION_JSON)];
+        return Some((status_of(&first.message), headers, first.message).into_response());
+    }
+    Some(events(unfold((Some(first), exchange), async |(first, mut exchange)| {
+        let piece = match first {
+            Some(first) => event(&first.message),
+            None => match timeout(HEARTBEAT_EVERY, exchange.next()).await {
+                Ok(outbound) => event(&outbound?.message),
+                Err(_) => Bytes::from_static(HEARTBEAT.as_bytes()),
+            },
+        };
+        Some((Ok(piece), (None, exchange)))
+    })))
+}
+
+/// The HTTP status of a modern response (MCP 2026-07-28 basic/transports/streamable-http, Error Handling).
+fn status_of(response: &Bytes) -> StatusCode {
+    #[derive(Deserialize)]
+    struct Error {
+        code: i64,
+    }
+    let Ok(mcp::Body::Single(Message::Response(reply))) = mcp::jsonrpc::parse(response) else { return StatusCode::OK };
+    let error = reply.error.and_then(|error| serde_json::from_str::<Error>(error.get()).ok());
+    match error.map(|error| error.code) {
+        Some(code::METHOD_NOT_FOUND) => StatusCode::NOT_FOUND,
+        Some(code::HEADER_MISMATCH | code::MISSING_CAPABILITY | code::UNSUPPORTED_VERSION) => StatusCode::BAD_REQUEST,
+        _ => StatusCode::OK,
+    }
 }
 
 /// The GET stream.

@@ -6,16 +6,36 @@ use bytes::Bytes;
 use mcp::jsonrpc::code;
 use mcp::{Body, Message};
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{Ending, Outbound, Session, State};
+use super::{Outbound, Session, State};
 use crate::backlog::{Kept, Kind};
+use crate::config::Limits;
+use crate::ending::Ending;
+use crate::pumps::Conversation;
 use crate::router::{ExchangeId, Listener, Part, Route, Unanswered};
 use crate::wire;
 
-impl Session {
+impl Conversation for Session {
+    fn server(&self) -> &str {
+        &self.server
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn ended(&self) -> &CancellationToken {
+        &self.ended
+    }
+
+    fn end(&self, ending: Ending) {
+        Self::end(self, ending);
+    }
+
     /// Brings one line of the server's output to where it belongs. Waits while the reader there is slow.
-    pub(super) async fn deliver(&self, line: &Bytes) {
+    async fn deliver(&self, line: &Bytes) {
         let texts = wire::messages(line);
         match mcp::jsonrpc::parse(line) {
             Ok(body) => {
@@ -27,15 +47,12 @@ impl Session {
                     self.hand_on(message, text).await;
                 }
             }
-            Err(malformed) => {
-                let beginning = String::from_utf8_lossy(line.get(..SHOWN_BYTES).unwrap_or(line)).into_owned();
-                warn!(server = self.server, line = beginning, "dropped a line of the server's output: {malformed}");
-            }
+            Err(malformed) => crate::lines::dropped(&self.server, line, &malformed),
         }
     }
 
     /// Ends what has lasted too long: requests without an answer, and the session if nobody uses it.
-    pub(super) async fn look_at_clock(&self) {
+    async fn look_at_clock(&self) {
         let now_ms = self.now_ms();
         let (expired, is_idle) = {
             let mut state = self.state();
@@ -53,7 +70,9 @@ impl Session {
             self.end(Ending::Idle);
         }
     }
+}
 
+impl Session {
     async fn give_up(&self, Unanswered { exchange, id, part }: Unanswered) {
         let timeout_ms = self.limits.request_timeout.as_millis();
         warn!(server = self.server, id = &*id, timeout_ms, "gave up a request");
@@ -148,5 +167,3 @@ enum Target {
 
 /// A caller who does not read for this long is gone: the messages of the whole session wait for it.
 const SLOW_READER: Duration = Duration::from_secs(10);
-/// How much of a line that is no message the log shows.
-const SHOWN_BYTES: usize = 200;

@@ -21,9 +21,14 @@ use futures_util::StreamExt as _;
 use mcp::sse::{Event, Parser};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 
+pub const MODERN: &str = "2026-07-28";
+pub const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+pub const CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 pub const SECRET: &str = "a-secret-for-the-tests-0123456789abcdef";
 
 /// A connector with its folder; dropping it kills it.
@@ -89,6 +94,11 @@ impl Connector {
     /// Waits for its end; the status it exited with.
     pub fn wait(&mut self) -> Option<i32> {
         self.process.wait().unwrap().code()
+    }
+
+    /// With npm's server of 2026-07-28.
+    pub fn modern(own: &str) -> Self {
+        Self::start(own, &[("modern", "node", &[fixture("modern.mjs").as_str()], "")])
     }
 
     /// Every process of its servers, the wardens too.
@@ -203,6 +213,49 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// A request of 2026-07-28: its headers say what its body does.
+    pub fn modern(&self, id: Value, method: &str, params: Value) -> RequestBuilder {
+        let message = modern(id, method, params);
+        let params = &message["params"];
+        let name = params["name"].as_str().or(params["uri"].as_str());
+        let request = self.request(Method::POST).header("mcp-protocol-version", MODERN).header("mcp-method", method);
+        let request = request.headers(name.map(|name| ("mcp-name", name)).into_iter().map(header).collect());
+        request.json(&message)
+    }
+
+    /// The answer to a modern request, whatever came before it, and its status.
+    pub async fn ask(&self, id: Value, method: &str, params: Value) -> (u16, Value) {
+        let messages = Messages::of(self.modern(id, method, params).send().await.unwrap());
+        (messages.status.as_u16(), messages.last().await)
+    }
+
+    /// The text a tool answers a modern call with.
+    pub async fn told(&self, tool: &str, arguments: Value) -> String {
+        let (_, answer) = self.ask(json!(0), "tools/call", json!({"name": tool, "arguments": arguments})).await;
+        answer["result"]["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text in {answer}")).to_owned()
+    }
+
+    /// A modern call of `hold` with this key, which the server has, and answers once it is told to `release` it.
+    pub async fn hold_modern(&self, id: Value, key: &str) -> Messages {
+        let meta = json!({"progressToken": id});
+        let params = json!({"name": "hold", "arguments": {"key": key}, "_meta": meta});
+        let mut messages = Messages::of(self.modern(id.clone(), "tools/call", params).send().await.unwrap());
+        assert_eq!(messages.next().await.unwrap()["params"]["progressToken"], id);
+        messages
+    }
+
+    /// A subscription, acknowledged.
+    pub async fn listen(&self, id: Value, notifications: Value) -> Messages {
+        let params = json!({"notifications": notifications});
+        let mut messages = Messages::of(self.modern(id.clone(), "subscriptions/listen", params).send().await.unwrap());
+        let acknowledged = messages.next().await.unwrap();
+        assert_eq!(acknowledged["method"], "notifications/subscriptions/acknowledged", "{acknowledged}");
+        assert_eq!(acknowledged["params"]["_meta"][SUBSCRIPTION_ID], id);
+        messages
+    }
+}
+
 /// The messages of an answer, JSON or a stream.
 pub struct Messages {
     pub status: StatusCode,
@@ -260,6 +313,20 @@ pub fn initialize(revision: &str, capabilities: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})
 }
 
+/// A request of 2026-07-28; `_meta` of `params` is added to what it needs.
+pub fn modern(id: Value, method: &str, mut params: Value) -> Value {
+    let mut meta = json!({VERSION: MODERN, CAPABILITIES: {}});
+    if let Some(more) = params["_meta"].as_object() {
+        meta.as_object_mut().unwrap().extend(more.clone());
+    }
+    params["_meta"] = meta;
+    json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params})
+}
+
+fn header((name, value): (&'static str, &str)) -> (HeaderName, HeaderValue) {
+    (HeaderName::from_static(name), value.parse().unwrap())
+}
+
 pub fn call(id: Value, tool: &str, arguments: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": {"name": tool, "arguments": arguments}})
 }
@@ -281,6 +348,14 @@ pub fn fixture(name: &str) -> String {
 pub fn npm(command: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../node_modules/.bin").join(command);
     assert!(path.exists(), "`{}` is missing: run `npm ci` at the root of the repository", path.display());
+    path.to_str().unwrap().to_owned()
+}
+
+/// A server out of the tests' Python environment.
+pub fn pypi(command: &str) -> String {
+    let target = Path::new(env!("CARGO_BIN_EXE_turnpike-connector")).ancestors().nth(2).unwrap();
+    let path = target.join("venv/bin").join(command);
+    assert!(path.exists(), "`{}` is missing: `cargo xtask test` sets it up", path.display());
     path.to_str().unwrap().to_owned()
 }
 

@@ -97,11 +97,19 @@ impl Facade for Down {
     }
 
     fn is_idle(&self) -> bool {
-        Down::is_idle(self)
+        self.exchanges.is_empty() && self.subscriptions.listeners.is_empty() && self.wire.is_quiet()
     }
 
+    /// Ends the session with the server, if there is one. Used again, it begins another one.
     fn farewell(&mut self) -> Vec<Action> {
-        Down::farewell(self)
+        let peer = self.session.peer();
+        if peer.session_id.is_some() {
+            self.wire.delete(&peer);
+        }
+        self.session.close();
+        self.close_stream();
+        self.subscriptions.lose_session();
+        self.wire.drain(None)
     }
 }
 
@@ -120,24 +128,6 @@ impl Down {
             stream: Stream::default(),
             wire: Wire::default(),
         }
-    }
-
-    /// Whether nothing is under way, parked or listened to: it may be dropped, after a [`farewell`](Self::farewell).
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.exchanges.is_empty() && self.subscriptions.listeners.is_empty() && self.wire.is_quiet()
-    }
-
-    /// Ends the session with the server, if there is one. Used again, it begins another one.
-    pub fn farewell(&mut self) -> Vec<Action> {
-        let peer = self.session.peer();
-        if peer.session_id.is_some() {
-            self.wire.delete(&peer);
-        }
-        self.session.close();
-        self.close_stream();
-        self.subscriptions.lose_session();
-        self.wire.drain(None)
     }
 
     fn posted(&mut self, channel: Channel, body: &str) {

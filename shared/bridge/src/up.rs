@@ -113,24 +113,6 @@ impl Facade for Up {
     }
 
     fn is_idle(&self) -> bool {
-        Up::is_idle(self)
-    }
-
-    fn farewell(&mut self) -> Vec<Action> {
-        Up::farewell(self)
-    }
-}
-
-impl Up {
-    /// One that has no session yet: it waits for `initialize`, or for an event of the session it had.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Whether nothing is in flight, no stream open and nobody asked: it may be forgotten.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
         match &self.phase {
             Phase::New | Phase::Over => true,
             Phase::Opening(_) => false,
@@ -139,8 +121,7 @@ impl Up {
     }
 
     /// Ends all that is under way: the host cannot go on with it.
-    #[must_use]
-    pub fn farewell(&mut self) -> Vec<Action> {
+    fn farewell(&mut self) -> Vec<Action> {
         // Nothing is begun any more: neither the time nor anything random counts.
         let mut turn = Turn::new(&Moment { now: Timestamp::default(), random: [0; 32] });
         match std::mem::replace(&mut self.phase, Phase::Over) {
@@ -153,6 +134,14 @@ impl Up {
             Phase::Open(mut session, _) => session.close(&mut turn),
         }
         turn.actions
+    }
+}
+
+impl Up {
+    /// One that has no session yet: it waits for `initialize`, or for an event of the session it had.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
 
     fn posted(&mut self, channel: Channel, body: &str, session_id: Option<&str>, turn: &mut Turn) {

@@ -5,6 +5,7 @@
 
 mod bundle;
 mod decimal;
+mod endpoints;
 mod files;
 mod policies;
 mod raw;
@@ -14,10 +15,13 @@ mod validate;
 
 pub use bundle::{Bundle, LIVE_KEY, key};
 pub use decimal::Decimal;
+pub use endpoints::Endpoint;
 pub use files::Folder;
 pub use policy::Source as RawPolicy;
-pub use raw::{AuditMode, Raw, RawBreaker, RawGateway, RawIssuer, RawLimit, RawPrice, RawServer};
-pub use registry::Admission;
+pub use raw::{
+    AuditMode, Raw, RawBreaker, RawEndpoint, RawEndpointTool, RawGateway, RawIssuer, RawLimit, RawPrice, RawServer,
+};
+pub use registry::{Admission, EraSetting};
 pub use validate::{Config, ConfiguredIssuer, KeySource, Problem};
 
 #[cfg(test)]

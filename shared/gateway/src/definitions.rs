@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use audit::{Entry, Finding, Found, Treatment};
+use bridge::routing::{self, ParamHeader};
 use bytes::Bytes;
 use http::Method;
 use mcp::{
@@ -18,12 +19,12 @@ use mcp::{
 };
 use registry::{Admission, Server, Standing, Target};
 use serde_json::json;
-use session::Route;
 use upstream::Repeatable;
 
 use crate::{
     answer::Screened,
     config::Config,
+    course::At,
     draft::{UNKNOWN_CHAIN, chain_of},
     instances::Way,
     platform::Platform,
@@ -49,14 +50,16 @@ pub(crate) struct Offer {
     /// Whether callers may know of it.
     pub(crate) is_admitted: bool,
     digest: [u8; 32],
+    /// Which of its arguments are repeated in headers (MCP 2026-07-28 basic/transports).
+    params: Rc<[ParamHeader]>,
 }
 
-/// Where a server's tools can be listed: in an open session.
+/// Where a server's tools can be listed.
 #[derive(Clone)]
 pub(crate) struct Place {
     pub(crate) config: Rc<Config>,
     pub(crate) target: Target,
-    pub(crate) route: Rc<Route>,
+    pub(crate) at: At,
 }
 
 impl<P: Platform> Gateway<P> {
@@ -133,14 +136,15 @@ impl<P: Platform> Gateway<P> {
         Ok(listed)
     }
 
-    /// The response to a request of the gateway's own, in the place's session.
+    /// The response to a request of the gateway's own.
     pub(crate) async fn ask(&self, place: &Place, method: &str, params: &serde_json::Value) -> Result<String, Refusal> {
         let trace = telemetry::TraceContext::child_of(None, &self.platform.random());
         // A string, which no caller uses that counts its requests, and never the same twice.
         let id = format!("turnpike-{}", trace.span_id());
-        let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": without_nulls(params) });
-        let row = &place.route.row;
-        let request = self.own_request(row, &trace, (Method::POST, Bytes::from(body.to_string())))?;
+        let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": without_nulls(params) }).to_string();
+        let At::Session(route) = &place.at else { return self.ask_alone(place, &trace, &body).await };
+        let row = &route.row;
+        let request = self.own_request(row, &trace, (Method::POST, Bytes::from(body)))?;
         let way = Way {
             server: place.server(),
             instance: &row.instance,
@@ -173,6 +177,7 @@ impl<P: Platform> Gateway<P> {
             is_pinned: standing == Standing::Pinned,
             is_admitted,
             digest: definition.digest,
+            params: routing::params_of(&definition.input_schema).unwrap_or_default().into(),
         }
     }
 
@@ -195,7 +200,7 @@ impl<P: Platform> Gateway<P> {
         let finding = Finding {
             at: self.platform.now(),
             server: place.server().name.clone(),
-            instance: place.route.row.instance.clone(),
+            instance: place.instance().to_owned(),
             tool: clip(&definition.name).to_owned(),
             found,
             digest: digest::hex(&definition.digest),
@@ -211,12 +216,25 @@ impl Place {
     pub(crate) fn server(&self) -> &Server {
         self.target.server()
     }
+
+    /// The instance that is asked, as far as that is known: requests that stand alone go to any.
+    fn instance(&self) -> &str {
+        match &self.at {
+            At::Session(route) => &route.row.instance,
+            At::Instances | At::Conversation(_) => self.server().instances.first().map_or("", String::as_str),
+        }
+    }
 }
 
 impl Offers {
     /// What is said of a tool's effects.
     pub(crate) fn hints(&self, name: &str) -> Option<Hints> {
         self.tools.get(name).map(|offer| offer.hints)
+    }
+
+    /// Which arguments of a tool are repeated in headers.
+    pub(crate) fn params(&self, name: &str) -> Option<Rc<[ParamHeader]>> {
+        self.tools.get(name).map(|offer| Rc::clone(&offer.params))
     }
 
     fn admitted(&self, name: &str) -> Option<Rc<Offer>> {

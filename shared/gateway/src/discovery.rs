@@ -1,16 +1,16 @@
 //! What may a caller know of? Lists without what it may not use, and without what nobody approved.
 
-use std::rc::Rc;
-
 use http::Response;
 use mcp::{
+    Body, Message,
     definition::Definition,
     page::{self, Fate, Item, Kind},
 };
 use policy::{Action, Sight};
-use session::Route;
 
 use crate::{
+    asking::may_ask,
+    course::{At, Course},
     definitions::Place,
     draft::Draft,
     instances::Reached,
@@ -25,13 +25,18 @@ impl<P: Platform> Gateway<P> {
     pub(crate) async fn shown(
         &self,
         cleared: &Cleared<'_>,
-        route: &Rc<Route>,
+        (at, body): (At, &Body<'_>),
         draft: &Draft,
         reached: Reached<P::Body>,
     ) -> Result<Response<P::Body>, Refusal> {
         let passing = &cleared.passing;
         let kinds: Vec<Kind> = passing.said.asked.iter().filter_map(|asked| Kind::of_method(asked.method)).collect();
         let silence = passing.config.resilience(cleared.server()).stream_idle;
+        if let (Course::Alone(_), Body::Single(Message::Request(call))) = (&cleared.course, body)
+            && may_ask(&call.method)
+        {
+            return self.asked_back(cleared, (&at, call), draft, reached).await;
+        }
         if kinds.is_empty() || !passing.config.is_watched(cleared.server()) {
             return Ok(self.metered(draft, reached, silence));
         }
@@ -39,7 +44,7 @@ impl<P: Platform> Gateway<P> {
         let heard = self.hear(answer, passing.said.requests, silence).await?;
         drop(seat);
         let (status, headers) = (heard.status, heard.headers.clone());
-        let place = passing.place(route);
+        let place = passing.place(at);
         let body = heard.rewritten(|text| page::filter(text, &kinds, |item| self.fate(passing, &place, item)));
         let body = body.map_err(|unreadable| Refusal::Garbage(unreadable.to_string()))?;
         Ok(self.finished(draft, status, &headers, body))

@@ -108,7 +108,8 @@ impl Heard {
     }
 }
 
-fn count_responses(data: &str) -> usize {
+/// How many responses the message `data`, or the batch, holds.
+pub(crate) fn count_responses(data: &str) -> usize {
     jsonrpc::parse(data.as_bytes()).map_or(0, |body: Body<'_>| {
         body.messages().iter().filter(|message| matches!(message, Message::Response(_))).count()
     })

@@ -2,58 +2,119 @@
 
 use std::rc::Rc;
 
+use bridge::probe;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use mcp::{Body, Revision, header as mcp_header, sse};
 use quota::answer::Measured;
-use registry::Server;
+use registry::{EraSetting, Server};
 use session::{Route, Row, Ticket};
 use upstream::{Negotiated, Outbound};
 
 use crate::{
     answer::{Screened, is_type, response},
     config::Config,
+    course::Made,
     draft::Draft,
     instances::{Missed, Reached, Way},
     meter::Next,
     pipeline::{Cleared, traced},
     platform::{Platform, Unanswered},
     refusal::Refusal,
+    relay::CONVERSATION,
     serve::Gateway,
 };
 
 impl<P: Platform> Gateway<P> {
-    /// Opens a session at an instance of the server and hands its answer back under a session id of the gateway's own.
+    /// Opens a session at an instance of the server and hands its answer back under a session id of the gateway's own. In
+    /// front of a server that has no sessions, a façade keeps it.
     pub(crate) async fn initialize(
         &self,
         cleared: &Cleared<'_>,
         body: &Body<'_>,
         draft: &mut Draft,
     ) -> Result<Response<P::Body>, Refusal> {
-        let text = traced(body, &draft.trace)?;
+        let text = Bytes::from(traced(body, &draft.trace)?);
         let trace = draft.trace.clone();
-        let opening = Opening { trace: &trace, revision: cleared.passing.admitted.revision, body: text.into() };
-        let first = self.first_answer(&cleared.passing.config, cleared.server(), opening);
+        let opening = Opening { trace: &trace, revision: cleared.passing.admitted.revision, body: text };
+        if self.has_no_sessions(cleared.server()) {
+            return self.open_facade(cleared, opening, draft).await;
+        }
+        let first = self.first_answer(&cleared.passing.config, cleared.server(), opening.clone());
         let (instance, reached) = self.decided(cleared, draft, first).await??;
-        let reached = match self.screen(reached).await {
+        let reached = match self.screen_alone(reached).await {
             Ok(Screened::Native(reached)) => reached,
+            Ok(Screened::Read(status, _, body)) if probe::refuses_initialize(status.as_u16(), text_of(&body)) => {
+                self.learn_no_sessions(cleared.server());
+                return self.open_facade(cleared, opening, draft).await;
+            }
             Ok(Screened::Read(status, head, body)) => return Ok(self.finished(draft, status, &head, body)),
             Err(Refusal::Lost(detail)) => return Err(Refusal::Garbage(detail)),
             Err(refusal) => return Err(refusal),
         };
+        let ticket = self.mint(&cleared.passing.caller.principal, cleared.server())?;
+        self.begun(cleared, (&ticket, &instance, Facade::Absent), reached, draft).await
+    }
+
+    /// Opens a session with the façade that speaks legacy in front of a modern server.
+    async fn open_facade(
+        &self,
+        cleared: &Cleared<'_>,
+        opening: Opening<'_>,
+        draft: &mut Draft,
+    ) -> Result<Response<P::Body>, Refusal> {
+        let server = cleared.server();
+        let ticket = self.mint(&cleared.passing.caller.principal, server)?;
+        let made = Made::up(&ticket, server);
+        let request = opening.request(CONVERSATION, None)?;
+        let reached = match draft.is_decided() {
+            true => self.converse(server, &made, request).await,
+            false => self.decided(cleared, draft, self.converse(server, &made, request)).await?,
+        }?;
+        match self.screen_alone(reached).await? {
+            Screened::Native(reached) => {
+                let instance = server.instances.first().map_or("", String::as_str);
+                self.begun(cleared, (&ticket, instance, Facade::Present), reached, draft).await
+            }
+            Screened::Read(status, head, body) => Ok(self.finished(draft, status, &head, body)),
+        }
+    }
+
+    /// Hands the answer to `initialize` back; the session is open if it says so.
+    async fn begun(
+        &self,
+        cleared: &Cleared<'_>,
+        (ticket, instance, facade): (&Ticket, &str, Facade),
+        reached: Reached<P::Body>,
+        draft: &Draft,
+    ) -> Result<Response<P::Body>, Refusal> {
         let (head, stream) = reached.answer.response.into_parts();
         let (bytes, negotiated) = self.read_answer(cleared.server(), &head.headers, stream).await?;
         let ticket = match negotiated {
             Negotiated::Agreed(revision) => {
-                let client = cleared.passing.said.initialize.clone().flatten();
-                let row = row(cleared.server(), &instance, &head.headers, (revision, client))?;
-                Some(self.open(&cleared.passing.caller.principal, cleared.server(), row).await?)
+                let client = cleared.passing.said.client.clone();
+                let mut row = row(cleared.server(), instance, &head.headers, (revision, client))?;
+                row.is_bridged = facade == Facade::Present;
+                self.open(ticket, row).await?;
+                Some(ticket)
             }
             Negotiated::Refused => None,
         };
-        let ending = draft.ending().opened(ticket.as_ref(), &instance);
+        let ending = draft.ending().opened(ticket, instance);
         self.ended(ending, (head.status, "complete"), bytes.len() as u64, &Measured::default());
-        Ok(opened(head.status, &head.headers, bytes, ticket.as_ref()))
+        Ok(opened(head.status, &head.headers, bytes, ticket))
+    }
+
+    /// Whether `server` is known to want no `initialize`.
+    fn has_no_sessions(&self, server: &Server) -> bool {
+        let now = self.platform.now();
+        let known = self.memory.0.borrow().without_sessions.get(&server.name).copied();
+        server.era == EraSetting::Modern || known.is_some_and(|until| until > now)
+    }
+
+    fn learn_no_sessions(&self, server: &Server) {
+        let until = self.platform.now().plus_millis(NO_SESSIONS_MS);
+        self.memory.0.borrow_mut().without_sessions.insert(server.name.clone(), until);
     }
 
     /// Opens a session of the gateway's own, which no caller shares.
@@ -84,19 +145,9 @@ impl<P: Platform> Gateway<P> {
         opening: Opening<'_>,
     ) -> Result<(String, Reached<P::Body>), Refusal> {
         let secret = self.credential(server.secret.as_deref())?;
-        let traceparent = opening.trace.traceparent();
         let (mut failure, mut missed) = (String::new(), None);
         for instance in self.order(&server.instances).iter().take(INSTANCES_TRIED) {
-            let outbound = Outbound {
-                url: instance,
-                session_id: None,
-                revision: opening.revision.map(Revision::as_str),
-                last_event_id: None,
-                secret: secret.as_deref(),
-                trace: (&traceparent, opening.trace.tracestate()),
-            };
-            let request = upstream::request(Method::POST, &outbound, opening.body.clone());
-            let request = request.map_err(|error| Refusal::Internal(error.to_string()))?;
+            let request = opening.request(instance, secret.as_deref())?;
             match self.reach(Way::once(config, server, instance), request).await {
                 Ok(reached) => return Ok((instance.clone(), reached)),
                 Err(Missed::Unanswered(Unanswered::Broken(detail))) => {
@@ -152,10 +203,38 @@ impl<P: Platform> Gateway<P> {
 }
 
 /// What a session is opened with.
+#[derive(Clone)]
 struct Opening<'a> {
     trace: &'a telemetry::TraceContext,
     revision: Option<Revision>,
     body: Bytes,
+}
+
+impl Opening<'_> {
+    fn request(&self, url: &str, secret: Option<&str>) -> Result<Request<Bytes>, Refusal> {
+        let traceparent = self.trace.traceparent();
+        let outbound = Outbound {
+            url,
+            session_id: None,
+            revision: self.revision.map(Revision::as_str),
+            last_event_id: None,
+            secret,
+            trace: (&traceparent, self.trace.tracestate()),
+        };
+        let request = upstream::request(Method::POST, &outbound, self.body.clone());
+        request.map_err(|error| Refusal::Internal(error.to_string()))
+    }
+}
+
+/// Whether one stands between caller and server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Facade {
+    Present,
+    Absent,
+}
+
+fn text_of(body: &Bytes) -> &str {
+    std::str::from_utf8(body).unwrap_or_default()
 }
 
 fn row(
@@ -170,6 +249,7 @@ fn row(
         instance: instance.to_owned(),
         upstream_id: upstream_id.ok_or_else(|| Refusal::Garbage("its session id is unusable".to_owned()))?,
         revision,
+        is_bridged: false,
         client,
         secret: server.secret.clone(),
         idle_ms: u64::try_from(server.idle.as_millis()).unwrap_or(u64::MAX),
@@ -192,7 +272,9 @@ fn opened<B: From<Bytes>>(
 }
 
 const OWN_INITIALIZE: &[u8] = br#"{"jsonrpc":"2.0","id":"turnpike","method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"turnpike","version":"0.1.0"}}}"#;
+/// A server may learn to.
+const NO_SESSIONS_MS: u64 = 24 * 60 * 60 * 1000;
 /// Workers allow six connections at once; a caller should not wait for more.
 pub(crate) const INSTANCES_TRIED: usize = 4;
 const ANSWER_MAX_BYTES: usize = 1024 * 1024;
-const SESSION_ID_MAX_BYTES: usize = 512;
+const SESSION_ID_MAX_BYTES: usize = 768;

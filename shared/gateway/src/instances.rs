@@ -11,6 +11,7 @@ use upstream::{Admit, Breaker, Failure, Outcome, Pass, Place, Readable, Repeatab
 use crate::{
     answer::is_mcp,
     config::Config,
+    course::Made,
     memory::Memory,
     platform::{Answer, Platform, Unanswered},
     serve::Gateway,
@@ -71,6 +72,19 @@ impl<P: Platform> Gateway<P> {
             self.platform.pause(Duration::from_millis(pause_ms)).await;
         }
         self.attempt(way, request).await
+    }
+
+    /// Sends `request` to a conversation, which has circuits and places of its own.
+    pub(crate) async fn converse(
+        &self,
+        server: &Server,
+        made: &Made,
+        mut request: Request<Bytes>,
+    ) -> Result<Reached<P::Body>, Missed> {
+        let told = made.terms.tell(&mut request);
+        told.map_err(|detail| Missed::Unanswered(Unanswered::Broken(detail)))?;
+        let answer = self.platform.converse(&made.name, request, server.timeout).await;
+        answer.map(|answer| Reached { answer, seat: None }).map_err(Missed::Unanswered)
     }
 
     async fn attempt(&self, way: Way<'_>, request: Request<Bytes>) -> Result<Reached<P::Body>, Missed> {

@@ -2,6 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, num::NonZeroUsize, rc::Rc};
 
+use bridge::{probe::Known as KnownEra, seal};
 use identity::KeySet;
 use lru::LruCache;
 use mcp::Timestamp;
@@ -30,6 +31,10 @@ pub(crate) struct Remembered {
     pub(crate) keys: BTreeMap<String, KeyRing>,
     /// Open sessions by name.
     pub(crate) sessions: LruCache<String, Known>,
+    /// Which era servers speak, by server.
+    pub(crate) eras: BTreeMap<String, KnownEra>,
+    /// Until when servers are known to want no `initialize`.
+    pub(crate) without_sessions: BTreeMap<String, Timestamp>,
     /// What servers offer, by server.
     pub(crate) offers: BTreeMap<String, Offers>,
     /// Definitions that were reported: server, tool and digest.
@@ -52,6 +57,8 @@ pub(crate) struct Remembered {
     pub(crate) journal: Journal,
     /// Made of the gateway's key when first needed.
     pub(crate) sealer: Option<Sealer>,
+    /// Likewise.
+    pub(crate) keeper: Option<seal::Sealer>,
 }
 
 /// The configuration in force, and when it was last looked for a newer one.
@@ -84,6 +91,8 @@ impl Default for Memory {
             verified: LruCache::new(TOKENS_MAX),
             keys: BTreeMap::new(),
             sessions: LruCache::new(SESSIONS_MAX),
+            eras: BTreeMap::new(),
+            without_sessions: BTreeMap::new(),
             offers: BTreeMap::new(),
             found: LruCache::new(FOUND_MAX),
             expected: LruCache::new(EXPECTED_MAX),
@@ -95,6 +104,7 @@ impl Default for Memory {
             chance: 0,
             journal: Journal::default(),
             sealer: None,
+            keeper: None,
         })))
     }
 }

@@ -7,12 +7,11 @@ use identity::Principal;
 use mcp::definition::Hints;
 use policy::{Action, Circumstances, Denied, Outlook, Permit, Sight, Subject, Tool, Who};
 use registry::{Server, Target};
-use session::{Route, Ticket};
 use upstream::Repeatable;
 
 use crate::{
-    config::Config, definitions::Offer, pipeline::Passing, platform::Platform, refusal::Refusal, said::Asked,
-    serve::Gateway,
+    config::Config, course::Course, definitions::Offer, pipeline::Passing, platform::Platform, refusal::Refusal,
+    said::Asked, serve::Gateway,
 };
 
 /// What a caller may expect of a thing, and what that was worked out for: kept, so that addresses stay theirs.
@@ -37,22 +36,21 @@ impl<P: Platform> Gateway<P> {
     pub(crate) async fn permit(
         &self,
         passing: &Passing<'_>,
-        session: Option<&(Ticket, Rc<Route>)>,
+        course: &Course,
         mut permit: Permit,
     ) -> Result<Permit, Refusal> {
         if !passing.config.is_watched(passing.server()) {
             return Ok(permit);
         }
-        let route = session.map(|(_, route)| route);
         match passing.admitted.verb {
-            Verb::Get => permit.and(self.permit_bare(passing, route, Action::Listen)?),
-            Verb::Delete => permit.and(self.permit_bare(passing, route, Action::EndSession)?),
+            Verb::Get => permit.and(self.permit_bare(passing, course, Action::Listen)?),
+            Verb::Delete => permit.and(self.permit_bare(passing, course, Action::EndSession)?),
             Verb::Post => {
                 for asked in &passing.said.asked {
-                    permit.and(self.permit_one(passing, route, asked).await?);
+                    permit.and(self.permit_one(passing, course, asked).await?);
                 }
                 if passing.said.responds {
-                    permit.and(self.permit_bare(passing, route, Action::Respond)?);
+                    permit.and(self.permit_bare(passing, course, Action::Respond)?);
                 }
             }
         }
@@ -76,48 +74,41 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// Leave for what has no message of its own.
-    fn permit_bare(
-        &self,
-        passing: &Passing<'_>,
-        route: Option<&Rc<Route>>,
-        action: Action<'_>,
-    ) -> Result<Permit, Denied> {
-        self.decide(passing, route, &Asked::default(), &self.outlook(passing, action, None))
+    fn permit_bare(&self, passing: &Passing<'_>, course: &Course, action: Action<'_>) -> Result<Permit, Denied> {
+        self.decide(passing, course, &Asked::default(), &self.outlook(passing, action, None))
     }
 
-    async fn permit_one(
-        &self,
-        passing: &Passing<'_>,
-        route: Option<&Rc<Route>>,
-        asked: &Asked<'_>,
-    ) -> Result<Permit, Refusal> {
+    async fn permit_one(&self, passing: &Passing<'_>, course: &Course, asked: &Asked<'_>) -> Result<Permit, Refusal> {
         let action = Action::of_method(asked.method, asked.target.as_deref().unwrap_or_default());
-        let (Action::CallTool(tool), Some(route)) = (action, route) else {
-            let decided = self.decide(passing, route, asked, &self.outlook(passing, action, None));
-            return decided.map_err(|denied| forbidden(passing, route, denied));
+        let (Action::CallTool(tool), Some(at)) = (action, course.at()) else {
+            let decided = self.decide(passing, course, asked, &self.outlook(passing, action, None));
+            return decided.map_err(|denied| forbidden(passing, course, denied));
         };
         let no_tool = |denied| Refusal::NoTool(mcp::json::clip(tool).to_owned(), denied);
-        let offer = self.offer(&passing.place(route), tool).await?.ok_or_else(|| no_tool(None))?;
+        let offer = self.offer(&passing.place(at), tool).await?.ok_or_else(|| no_tool(None))?;
         let outlook = self.outlook(passing, action, Some(&offer));
-        let decided = self.decide(passing, Some(route), asked, &outlook);
+        let decided = self.decide(passing, course, asked, &outlook);
         decided.map_err(|denied| match outlook.sight() {
             Sight::Hidden => no_tool(Some(denied)),
-            Sight::Visible => forbidden(passing, Some(route), denied),
+            Sight::Visible => forbidden(passing, course, denied),
         })
     }
 
     fn decide(
         &self,
         passing: &Passing<'_>,
-        route: Option<&Rc<Route>>,
+        course: &Course,
         asked: &Asked<'_>,
         outlook: &Outlook,
     ) -> Result<Permit, Denied> {
-        let said = passing.said.initialize.as_ref().and_then(Option::as_deref);
-        let revision = route.map(|route| route.row.revision).or(passing.admitted.revision);
+        let client = match course {
+            Course::Session(_, route) => route.row.client.as_deref(),
+            Course::Opening | Course::Alone(_) => passing.said.client.as_deref(),
+        };
+        let revision = course.revision().or(passing.admitted.revision);
         let circumstances = Circumstances {
             revision: revision.map_or("", mcp::Revision::as_str),
-            client: route.map_or(said, |route| route.row.client.as_deref()),
+            client,
             hour: self.platform.now().hour(),
             trace: &passing.trace.trace_id(),
         };
@@ -158,9 +149,10 @@ impl<P: Platform> Gateway<P> {
 }
 
 /// Within a session a refusal is the answer to the one request, and the session goes on.
-fn forbidden(passing: &Passing<'_>, route: Option<&Rc<Route>>, denied: Denied) -> Refusal {
-    match (route, passing.said.asked.len(), passing.said.requests) {
-        (Some(_), 1, 1) => Refusal::Forbidden(denied),
+fn forbidden(passing: &Passing<'_>, course: &Course, denied: Denied) -> Refusal {
+    match (course, passing.said.asked.len(), passing.said.requests) {
+        (Course::Opening, ..) => Refusal::Denied(denied),
+        (_, 1, 1) => Refusal::Forbidden(denied),
         _ => Refusal::Denied(denied),
     }
 }

@@ -5,17 +5,18 @@
 
 use std::rc::Rc;
 
+use bridge::claim::{self, Claim};
 use guard::{Admitted, Verb};
-use http::{Request, Response, request::Parts};
+use http::{Method, Request, Response, request::Parts};
 use mcp::Body;
 use policy::Permit;
 use quota::Grant;
 use registry::{Server, Target};
-use session::{Route, Ticket};
 use telemetry::TraceContext;
 
 use crate::{
     config::Config,
+    course::{At, Course},
     definitions::Place,
     draft::Draft,
     identify::Caller,
@@ -32,6 +33,7 @@ pub(crate) struct Passing<'a> {
     pub(crate) admitted: Admitted,
     pub(crate) caller: Caller,
     pub(crate) target: Target,
+    pub(crate) claim: Claim<'a>,
     pub(crate) said: Said<'a>,
     pub(crate) trace: TraceContext,
 }
@@ -39,8 +41,7 @@ pub(crate) struct Passing<'a> {
 /// A request that may be sent on: the evidence of the stages before.
 pub(crate) struct Cleared<'a> {
     pub(crate) passing: Passing<'a>,
-    /// The session it belongs to; `initialize` has none yet.
-    pub(crate) session: Option<(Ticket, Rc<Route>)>,
+    pub(crate) course: Course,
     #[expect(dead_code, reason = "evidence: who skipped a stage has none to put here")]
     evidence: (Permit, Grant),
 }
@@ -70,7 +71,7 @@ impl<P: Platform> Gateway<P> {
         (head, body): (&Parts, P::Body),
         draft: &mut Draft,
     ) -> Result<Response<P::Body>, Refusal> {
-        let admitted = guard::admit(&config.site, head)?;
+        let mut admitted = guard::admit_any_era(&config.site, head)?;
         self.trace(draft, admitted.trace.as_ref());
         let caller = self.identify(config, &admitted, &config.resource(server)).await?;
         draft.called_by(&caller.who);
@@ -80,28 +81,29 @@ impl<P: Platform> Gateway<P> {
         let bytes = self.body(config, head, body).await?;
         let body = if admitted.verb == Verb::Post { Some(guard::read(&bytes)?) } else { None };
         draft.answers = body.as_ref().and_then(said::id).map(ToOwned::to_owned);
+        let claim = claim(&mut admitted, body.as_ref())?;
         let said = body.as_ref().map_or_else(|| Ok(Said::default()), Said::of)?;
         self.trace(draft, said.parent.as_ref().or(admitted.trace.as_ref()));
 
         let trace = draft.trace.clone();
-        let passing = Passing { config: Rc::clone(config), admitted, caller, target, said, trace };
+        let passing = Passing { config: Rc::clone(config), admitted, caller, target, claim, said, trace };
         let ticket = self.ticket(&passing)?;
         let tolls = Tolls::of(config, passing.charged());
         let need = draft.carries(bytes.len(), &passing, &tolls);
         let grant = self.draw(config, &tolls, need).await?;
-        let session = match ticket {
-            Some(ticket) => Some(self.routed(&passing, ticket, draft).await?),
-            None => None,
-        };
-        let permit = self.permit(&passing, session.as_ref(), scoped).await?;
+        let course = self.course(&passing, ticket, draft).await?;
+        let permit = self.permit(&passing, &course, scoped).await?;
         draft.permitted(&permit);
-        let cleared = Cleared { passing, session, evidence: (permit, grant) };
-        match (&cleared.session, &body) {
-            (None, Some(body)) => self.initialize(&cleared, body, draft).await,
-            (Some(session), Some(body)) => self.relay(&cleared, session, body, draft).await,
-            (Some(session), None) if head.method == http::Method::DELETE => self.delete(&cleared, session, draft).await,
-            (Some(session), None) => self.listen(&cleared, session, draft).await,
-            (None, None) => Err(Refusal::NoSession),
+        let cleared = Cleared { passing, course, evidence: (permit, grant) };
+        match (&cleared.course, &body) {
+            (Course::Opening, Some(body)) => self.initialize(&cleared, body, draft).await,
+            (Course::Alone(at), Some(body)) => self.relay_alone(&cleared, at, body, draft).await,
+            (Course::Session(ticket, route), Some(body)) => self.relay(&cleared, (ticket, route), body, draft).await,
+            (Course::Session(ticket, route), None) if head.method == Method::DELETE => {
+                self.delete(&cleared, (ticket, route), draft).await
+            }
+            (Course::Session(ticket, route), None) => self.listen(&cleared, (ticket, route), draft).await,
+            (_, None) => Err(Refusal::NoSession),
         }
     }
 
@@ -132,8 +134,8 @@ impl Passing<'_> {
     }
 
     /// Where the server's tools can be listed.
-    pub(crate) fn place(&self, route: &Rc<Route>) -> Place {
-        Place { config: Rc::clone(&self.config), target: self.target.clone(), route: Rc::clone(route) }
+    pub(crate) fn place(&self, at: At) -> Place {
+        Place { config: Rc::clone(&self.config), target: self.target.clone(), at }
     }
 }
 
@@ -141,6 +143,15 @@ impl Cleared<'_> {
     pub(crate) fn server(&self) -> &Server {
         self.passing.server()
     }
+}
+
+/// The era of a request. A legacy one has to name a revision that is known, if it names one.
+fn claim<'a>(admitted: &mut Admitted, body: Option<&Body<'a>>) -> Result<Claim<'a>, Refusal> {
+    let claim = body.map_or(Ok(Claim::Legacy), |body| claim::classify(body, &admitted.mirrors))?;
+    if matches!(claim, Claim::Legacy) {
+        admitted.revision = admitted.legacy_revision()?;
+    }
+    Ok(claim)
 }
 
 /// A body, as text that carries the gateway's span.

@@ -43,9 +43,12 @@ pub enum Refusal {
     /// A limit.
     #[error(transparent)]
     Exceeded(#[from] quota::Exceeded),
-    /// The caller speaks a revision that is not bridged.
+    /// It claims a modern revision, and does not hold together.
     #[error(transparent)]
-    Modern(#[from] bridge::Modern),
+    Claim(#[from] bridge::claim::Refused),
+    /// The state it returns is none of this caller's.
+    #[error("{}", bridge::seal::Refusal::PUBLIC)]
+    State(#[from] bridge::seal::Refusal),
     /// No session id where one is needed.
     #[error("the `Mcp-Session-Id` header is missing; send `initialize` first")]
     NoSession,
@@ -90,6 +93,7 @@ impl Refusal {
             | Self::Broken(detail)
             | Self::Garbage(detail)
             | Self::Internal(detail) => format!("{self}: {detail}"),
+            Self::State(refused) => format!("{self}: {refused}"),
             Self::NoTool(_, Some(denied)) => format!("{self}: {denied}"),
             Self::Denied(denied) | Self::Forbidden(denied) => denied.to_string(),
             _ => self.to_string(),
@@ -127,14 +131,15 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Guard(refused) => StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::BAD_REQUEST),
-            Self::Unread(_) | Self::Params(_) | Self::Modern(_) | Self::NoSession => StatusCode::BAD_REQUEST,
+            Self::Unread(_) | Self::Params(_) | Self::NoSession => StatusCode::BAD_REQUEST,
+            Self::Claim(refused) => StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::BAD_REQUEST),
             Self::Identity(_) => StatusCode::UNAUTHORIZED,
             Self::Denied(policy::Denied::Arguments(_)) | Self::Forbidden(policy::Denied::Arguments(_)) => {
                 StatusCode::BAD_REQUEST
             }
             Self::Denied(_) => StatusCode::FORBIDDEN,
             // The exchange is in order; what it asked for is not. A client fails the one call and keeps its session.
-            Self::Forbidden(_) | Self::NoTool(..) => StatusCode::OK,
+            Self::Forbidden(_) | Self::NoTool(..) | Self::State(_) => StatusCode::OK,
             Self::NoEndpoint | Self::NotFound(_) | Self::Session(_) | Self::Lost(_) => StatusCode::NOT_FOUND,
             Self::Exceeded(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Broken(_) | Self::Garbage(_) => StatusCode::BAD_GATEWAY,
@@ -162,8 +167,10 @@ impl Refusal {
     const fn code(&self) -> i64 {
         match self {
             Self::Guard(refused) => refused.code(),
+            Self::Claim(refused) => refused.code(),
             Self::Params(_)
             | Self::NoTool(..)
+            | Self::State(_)
             | Self::Denied(policy::Denied::Arguments(_))
             | Self::Forbidden(policy::Denied::Arguments(_)) => code::INVALID_PARAMS,
             Self::Session(_) | Self::Lost(_) => code::SESSION_NOT_FOUND,
@@ -185,6 +192,7 @@ impl Refusal {
                 Some(json!({ "limit": exceeded.limit, "retryAfterSeconds": exceeded.retry_after_secs }))
             }
             Self::Denied(policy::Denied::Scope(scopes)) => Some(json!({ "requiredScopes": scopes })),
+            Self::Claim(refused) => refused.data(),
             Self::Shut(secs) | Self::Busy(secs) => Some(json!({ "retryAfterSeconds": secs })),
             _ => None,
         }

@@ -15,9 +15,10 @@ use upstream::Outbound;
 use crate::{
     answer::Screened,
     config::AuditMode,
+    course::{At, Made},
     draft::Draft,
     instances::{Missed, Reached, Way},
-    pipeline::{Cleared, Passing, traced},
+    pipeline::{Cleared, traced},
     platform::{Answer, Platform, Unanswered, Unread},
     refusal::Refusal,
     serve::Gateway,
@@ -28,17 +29,19 @@ impl<P: Platform> Gateway<P> {
     pub(crate) async fn relay(
         &self,
         cleared: &Cleared<'_>,
-        session: &(Ticket, Rc<Route>),
+        (ticket, route): (&Ticket, &Rc<Route>),
         body: &Body<'_>,
         draft: &mut Draft,
     ) -> Result<Response<P::Body>, Refusal> {
-        let (ticket, route) = session;
         guard::fits(body, Negotiated::Negotiated(route.row.revision))?;
         let text = traced(body, &draft.trace)?;
         let request = self.outbound(cleared, route, draft, (Method::POST, text.into()))?;
-        let reached = self.send(cleared, route, draft, request).await?;
+        let reached = self.send(cleared, (ticket, route), draft, request).await?;
         match self.answered(ticket, route, reached).await? {
-            Screened::Native(reached) => self.shown(cleared, route, draft, reached).await,
+            Screened::Native(reached) => {
+                let at = cleared.course.at().unwrap_or(At::Instances);
+                self.shown(cleared, (at, body), draft, reached).await
+            }
             Screened::Read(status, head, body) => Ok(self.finished(draft, status, &head, body)),
         }
     }
@@ -48,11 +51,11 @@ impl<P: Platform> Gateway<P> {
     pub(crate) async fn listen(
         &self,
         cleared: &Cleared<'_>,
-        (ticket, route): &(Ticket, Rc<Route>),
+        (ticket, route): (&Ticket, &Rc<Route>),
         draft: &mut Draft,
     ) -> Result<Response<P::Body>, Refusal> {
         let request = self.outbound(cleared, route, draft, (Method::GET, Bytes::new()))?;
-        let reached = self.send(cleared, route, draft, request).await?;
+        let reached = self.send(cleared, (ticket, route), draft, request).await?;
         match self.answered(ticket, route, reached).await? {
             Screened::Native(reached) => Ok(self.streaming(draft, reached.answer)),
             Screened::Read(status, head, body) => Ok(self.finished(draft, status, &head, body)),
@@ -63,28 +66,16 @@ impl<P: Platform> Gateway<P> {
     pub(crate) async fn delete(
         &self,
         cleared: &Cleared<'_>,
-        (ticket, route): &(Ticket, Rc<Route>),
+        (ticket, route): (&Ticket, &Rc<Route>),
         draft: &mut Draft,
     ) -> Result<Response<P::Body>, Refusal> {
         let request = self.outbound(cleared, route, draft, (Method::DELETE, Bytes::new()))?;
-        let upstream = match self.send(cleared, route, draft, request).await? {
+        let upstream = match self.send(cleared, (ticket, route), draft, request).await? {
             Ok(reached) if !reached.answer.response.status().is_server_error() => Upstream::Knows,
             _ => Upstream::Tell,
         };
         self.end_now(ticket, upstream).await?;
         Ok(self.finished(draft, StatusCode::OK, &http::HeaderMap::new(), Bytes::new()))
-    }
-
-    /// The session a request belongs to, and where it lives.
-    pub(crate) async fn routed(
-        &self,
-        passing: &Passing<'_>,
-        ticket: Ticket,
-        draft: &mut Draft,
-    ) -> Result<(Ticket, Rc<Route>), Refusal> {
-        let route = self.route(&ticket, passing.server()).await?;
-        draft.routed(&ticket, &route.row.instance);
-        Ok((ticket, route))
     }
 
     fn outbound(
@@ -94,10 +85,13 @@ impl<P: Platform> Gateway<P> {
         draft: &Draft,
         (method, body): (Method, Bytes),
     ) -> Result<Request<Bytes>, Refusal> {
-        let secret = self.credential(route.row.secret.as_deref())?;
+        let (url, secret) = match route.row.is_bridged {
+            true => (CONVERSATION, None),
+            false => (route.row.instance.as_str(), self.credential(route.row.secret.as_deref())?),
+        };
         let trace = draft.trace.traceparent();
         let outbound = Outbound {
-            url: &route.row.instance,
+            url,
             session_id: route.row.upstream_id.as_deref(),
             revision: cleared.passing.admitted.revision.map(mcp::Revision::as_str),
             last_event_id: cleared.passing.admitted.last_event_id.as_deref(),
@@ -117,10 +111,14 @@ impl<P: Platform> Gateway<P> {
     async fn send(
         &self,
         cleared: &Cleared<'_>,
-        route: &Route,
+        (ticket, route): (&Ticket, &Route),
         draft: &mut Draft,
         request: Request<Bytes>,
     ) -> Result<Result<Reached<P::Body>, Missed>, Refusal> {
+        if route.row.is_bridged {
+            let made = Made::up(ticket, cleared.server());
+            return self.decided(cleared, draft, self.converse(cleared.server(), &made, request)).await;
+        }
         let way = Way {
             server: cleared.server(),
             instance: &route.row.instance,
@@ -276,5 +274,7 @@ impl<P: Platform> Gateway<P> {
     }
 }
 
+/// A conversation is no host: whoever sends to it names it apart.
+pub(crate) const CONVERSATION: &str = "https://conversation.invalid/";
 const PING: &[u8] = br#"{"jsonrpc":"2.0","id":"turnpike-ping","method":"ping"}"#;
 const PING_DEADLINE: Duration = Duration::from_secs(2);

@@ -9,6 +9,7 @@ use mcp::{
     jsonrpc::Call,
     meta::{Params, Reference},
 };
+use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use crate::refusal::Refusal;
@@ -24,8 +25,10 @@ pub(crate) struct Said<'a> {
     pub(crate) responds: bool,
     /// The caller's `traceparent` and `tracestate`, if it names one in `_meta`.
     pub(crate) parent: Option<(String, Option<String>)>,
-    /// What begins a session, if it does: which program says it calls.
-    pub(crate) initialize: Option<Option<String>>,
+    /// Whether it begins a session.
+    pub(crate) is_initialize: bool,
+    /// Which program says it calls, where a message says so.
+    pub(crate) client: Option<String>,
 }
 
 /// A request or a notification; the default stands for what has no message.
@@ -61,10 +64,7 @@ impl<'a> Said<'a> {
                 Message::Response(_) => said.responds = true,
             }
         }
-        let is_single_request = matches!(body, Body::Single(Message::Request(_)));
-        if !is_single_request || !said.asked.iter().any(|asked| asked.method == "initialize") {
-            said.initialize = None;
-        }
+        said.is_initialize = matches!(body, Body::Single(Message::Request(call)) if call.method == "initialize");
         Ok(said)
     }
 
@@ -79,20 +79,48 @@ impl<'a> Said<'a> {
     fn add(&mut self, call: &'a Call<'a>) -> Result<(), Refusal> {
         let unread = |error: serde_json::Error| Refusal::Params(error.to_string());
         let params = Params::of(call).map_err(unread)?;
-        bridge::legacy(&params)?;
         let text = |key| params.meta.as_ref().and_then(|meta| meta.text(key)).map(Cow::into_owned);
         if let (None, Some(parent)) = (&self.parent, text("traceparent")) {
             self.parent = Some((parent, text("tracestate")));
         }
-        let client = params.client_info.and_then(|info| info.name).map(|name| clip(&name).to_owned());
-        self.initialize = Some(client);
+        self.client = params.client_info.and_then(|info| info.name).map(|name| clip(&name).to_owned());
         let spelled = params.arguments;
         let arguments = spelled.map(|raw| json::strict(raw.get())).transpose().map_err(unread)?;
         let referred = params.reference.and_then(|Reference { name, uri }| uri.or(name));
         let target = params.name.or(params.uri).or(referred);
         self.asked.push(Asked { method: &call.method, target, arguments, spelled });
+        if call.method == "subscriptions/listen" {
+            self.subscribes(call)?;
+        }
         Ok(())
     }
+
+    /// Each resource a stream is to tell of is asked for by itself, as legacy revisions do.
+    fn subscribes(&mut self, call: &'a Call<'a>) -> Result<(), Refusal> {
+        let unread = |error: serde_json::Error| Refusal::Params(error.to_string());
+        let Some(params) = call.params else { return Ok(()) };
+        json::plain(params.get(), &["notifications"]).map_err(unread)?;
+        let Listen { notifications: Wanted { uris } } = serde_json::from_str(params.get()).map_err(unread)?;
+        if uris.len() > URIS_MAX {
+            return Err(Refusal::Params(format!("one stream tells of at most {URIS_MAX} resources")));
+        }
+        let subscribe = |uri| Asked { method: "resources/subscribe", target: Some(uri), ..Asked::default() };
+        self.asked.extend(uris.into_iter().map(subscribe));
+        Ok(())
+    }
+}
+
+/// What a `subscriptions/listen` wants (MCP 2026-07-28 basic/patterns/subscriptions).
+#[derive(Deserialize)]
+struct Listen<'a> {
+    #[serde(borrow)]
+    notifications: Wanted<'a>,
+}
+
+#[derive(Deserialize)]
+struct Wanted<'a> {
+    #[serde(borrow, rename = "resourceSubscriptions", default)]
+    uris: Vec<Cow<'a, str>>,
 }
 
 impl Asked<'_> {
@@ -101,3 +129,5 @@ impl Asked<'_> {
         Called::new(self.method, self.target.as_deref(), self.arguments.as_ref().map(digest::canonical))
     }
 }
+
+const URIS_MAX: usize = 100;

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use bridge::claim::Claim;
 use identity::Principal;
 use registry::Server;
 use session::{Command, Route, Row, Sealer, Session, Ticket, Unknown, Upstream};
@@ -17,7 +18,7 @@ use crate::{
 impl<P: Platform> Gateway<P> {
     /// The caller's ticket, checked without storage; `initialize` has none yet.
     pub(crate) fn ticket(&self, passing: &Passing<'_>) -> Result<Option<Ticket>, Refusal> {
-        if passing.said.initialize.is_some() {
+        if passing.said.is_initialize || matches!(passing.claim, Claim::Modern(_)) {
             return Ok(None);
         }
         let id = passing.admitted.session_id.as_deref().ok_or(Refusal::NoSession)?;
@@ -46,15 +47,19 @@ impl<P: Platform> Gateway<P> {
         Err(Refusal::Lost(format!("instance `{}` is not configured any more", route.row.instance)))
     }
 
-    /// A new session of `row`, open once this returns.
-    pub(crate) async fn open(&self, principal: &Principal, server: &Server, row: Row) -> Result<Ticket, Refusal> {
+    /// The id of a session that is about to open.
+    pub(crate) fn mint(&self, principal: &Principal, server: &Server) -> Result<Ticket, Refusal> {
         let mut nonce = [0; 16];
         nonce.iter_mut().zip(self.platform.random()).for_each(|(to, from)| *to = from);
-        let ticket = self.sealer()?.mint(nonce, principal.binding(), &server.name);
+        Ok(self.sealer()?.mint(nonce, principal.binding(), &server.name))
+    }
+
+    /// A new session of `row`, open once this returns.
+    pub(crate) async fn open(&self, ticket: &Ticket, row: Row) -> Result<(), Refusal> {
         let reply = self.tell::<Session>(&ticket.name(), &Command::Open(row)).await.map_err(unusable)?;
         let route = Route::of(reply).ok_or(Unknown)?;
-        self.remember(&ticket, Rc::new(route));
-        Ok(ticket)
+        self.remember(ticket, Rc::new(route));
+        Ok(())
     }
 
     /// Ends a session beside the request; its machine tells the upstream if need be.
@@ -95,13 +100,17 @@ impl<P: Platform> Gateway<P> {
         });
     }
 
+    /// What `make` makes of the gateway's key.
+    pub(crate) fn key<T>(&self, make: impl FnOnce(&str) -> Option<T>) -> Result<T, Refusal> {
+        let made = self.platform.secret(KEY).and_then(|key| make(&key));
+        made.ok_or_else(|| Refusal::Internal(format!("the secret `{KEY}` must be base64url of at least 32 bytes")))
+    }
+
     fn sealer(&self) -> Result<Sealer, Refusal> {
         if let Some(sealer) = &self.memory.0.borrow().sealer {
             return Ok(sealer.clone());
         }
-        let missing = || Refusal::Internal(format!("the secret `{KEY}` must be base64url of at least 32 bytes"));
-        let key = self.platform.secret(KEY).ok_or_else(missing)?;
-        let sealer = Sealer::from_base64url(&key).ok_or_else(missing)?;
+        let sealer = self.key(Sealer::from_base64url)?;
         self.memory.0.borrow_mut().sealer = Some(sealer.clone());
         Ok(sealer)
     }

@@ -41,11 +41,11 @@ pub struct Who<'a> {
 /// What is done: one for each method of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action<'a> {
-    /// `initialize`, and what stands for it in revisions without sessions.
+    /// `initialize`, or `server/discover` in revisions without sessions.
     OpenSession,
     /// DELETE of the session.
     EndSession,
-    /// The stream of a GET.
+    /// The stream of a GET, or `subscriptions/listen` in revisions without sessions.
     Listen,
     /// `ping`.
     Ping,
@@ -85,7 +85,8 @@ impl<'a> Action<'a> {
     #[must_use]
     pub fn of_method(method: &'a str, target: &'a str) -> Self {
         match method {
-            "initialize" => Self::OpenSession,
+            "initialize" | "server/discover" => Self::OpenSession,
+            "subscriptions/listen" => Self::Listen,
             "ping" => Self::Ping,
             "logging/setLevel" => Self::SetLogLevel,
             "tools/list" => Self::ListTools,

@@ -36,20 +36,20 @@ pub struct Server {
     pub idle: Duration,
     /// The name of the secret that is sent to it as bearer token.
     pub secret: Option<String>,
-    /// Which era it speaks, if the operator says so.
+    /// Which era of the protocol it speaks.
     pub era: EraSetting,
 }
 
-/// What the operator says of the era a server speaks.
+/// Which era of the protocol a server speaks, as configured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EraSetting {
-    /// Nothing: it is asked.
+    /// It is asked, and its answer remembered for a time.
     #[default]
     Auto,
-    /// MCP 2025-11-25 or older.
+    /// `initialize` and sessions: MCP 2025-11-25 or older.
     Legacy,
-    /// MCP 2026-07-28.
+    /// `server/discover` and no sessions: MCP 2026-07-28 or newer.
     Modern,
 }
 

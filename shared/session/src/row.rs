@@ -17,6 +17,9 @@ pub struct Row {
     pub upstream_id: Option<String>,
     /// What client and server agreed on.
     pub revision: Revision,
+    /// Whether a façade stands between caller and instance, which speaks another era; `upstream_id` is then the façade's.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub is_bridged: bool,
     /// Which program its caller said it is.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub client: Option<String>,
@@ -117,7 +120,7 @@ fn rest(row: Row, now: Timestamp) -> Transition<State, Reply> {
 
 fn end(row: &Row, upstream: Upstream) -> Transition<State, Reply> {
     let outbox = match (upstream, &row.upstream_id) {
-        (Upstream::Tell, Some(id)) => vec![Outgoing {
+        (Upstream::Tell, Some(id)) if !row.is_bridged => vec![Outgoing {
             method: "DELETE".to_owned(),
             url: row.instance.clone(),
             headers: vec![
@@ -140,6 +143,7 @@ mod tests {
             instance: "http://127.0.0.1:3101/mcp".to_owned(),
             upstream_id: Some("their-own".to_owned()),
             revision: Revision::V2025_11_25,
+            is_bridged: false,
             client: None,
             secret: None,
             idle_ms: 1_000,

@@ -22,6 +22,9 @@ pub struct Raw {
     /// `[[servers]]`
     #[serde(default)]
     pub servers: Vec<RawServer>,
+    /// `[[endpoints]]`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<RawEndpoint>,
     /// `[[limits]]`
     #[serde(default)]
     pub limits: Vec<RawLimit>,
@@ -119,7 +122,7 @@ pub struct RawServer {
     /// The name of the secret it wants as bearer token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
-    /// Which era it speaks; absent: it is asked.
+    /// Which era of the protocol it speaks; absent: it is asked.
     #[serde(default, skip_serializing_if = "is_default")]
     pub era: EraSetting,
     /// What becomes of tool definitions that are not pinned.
@@ -202,6 +205,54 @@ impl Default for RawServer {
             breaker: RawBreaker::default(),
         }
     }
+}
+
+/// `[[endpoints]]`: some of what the servers offer, under a name of its own.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawEndpoint {
+    /// As it stands in `/mcp/@{name}`.
+    pub name: String,
+    /// Who may use it; absent: every tenant. Which servers a caller sees in it, they decide themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenants: Option<Vec<String>>,
+    /// Scopes a token must have been granted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<String>,
+    /// What it tells models of itself, instead of what its servers say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<String>,
+    /// The servers of which it shows everything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<String>,
+    /// The servers of which it shows the prompts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<String>,
+    /// The servers of which it shows the resources and templates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<String>,
+    /// `[[endpoints.tools]]`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tools: Vec<RawEndpointTool>,
+}
+
+/// `[[endpoints.tools]]`: a tool it shows, or shows otherwise.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawEndpointTool {
+    /// The server that offers it.
+    pub server: String,
+    /// Its name there.
+    pub tool: String,
+    /// Its name here; absent: `{server}__{tool}`, as in `/mcp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its title here; absent: as the server says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Its description here; absent: as the server says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
 }
 
 /// `[[limits]]`: at least one of the amounts.

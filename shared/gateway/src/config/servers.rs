@@ -27,12 +27,7 @@ impl Problems {
         if !(1_000..=MAX_IDLE_MS).contains(&raw.idle_ms) {
             self.add(at("idle_ms"), "must be from 1000 to 604800000 (a week)");
         }
-        let is_scope = |scope: &String| {
-            !scope.is_empty() && !scope.contains(|c: char| !c.is_ascii_graphic() || c == '"' || c == '\\')
-        };
-        if !raw.scopes.iter().all(is_scope) {
-            self.add(at("scopes"), "a scope is visible ASCII without quotes and backslashes (RFC 6749 §3.3)");
-        }
+        self.scopes(at("scopes"), &raw.scopes);
         Server {
             name: raw.name,
             instances: raw.instances,
@@ -42,6 +37,15 @@ impl Problems {
             idle: Duration::from_millis(raw.idle_ms),
             secret: raw.secret,
             era: raw.era,
+        }
+    }
+
+    pub(super) fn scopes(&mut self, at: String, scopes: &[String]) {
+        let is_scope = |scope: &String| {
+            !scope.is_empty() && !scope.contains(|c: char| !c.is_ascii_graphic() || c == '"' || c == '\\')
+        };
+        if !scopes.iter().all(is_scope) {
+            self.add(at, "a scope is visible ASCII without quotes and backslashes (RFC 6749 §3.3)");
         }
     }
 

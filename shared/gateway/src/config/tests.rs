@@ -5,6 +5,7 @@ use upstream::{Resilience, Tolerance};
 
 use super::*;
 
+mod endpoints;
 mod files;
 
 /// Every key there is, as an operator would write it.
@@ -35,6 +36,7 @@ scopes = ["files:read", "files:write"]
 timeout_ms = 1500
 idle_ms = 60000
 secret = "FILES_SECRET"
+era = "modern"
 pins = "quarantine"
 concurrency = 1
 queue = 0
@@ -52,6 +54,21 @@ open_ms = 250
 [[servers]]
 name = "open"
 instances = ["https://open.example/mcp"]
+
+[[endpoints]]
+name = "research"
+tenants = ["acme"]
+scopes = ["research"]
+instructions = "Look things up."
+servers = ["open"]
+prompts = ["files"]
+resources = ["files"]
+[[endpoints.tools]]
+server = "files"
+tool = "export"
+name = "save"
+title = "Save"
+description = "Saves."
 
 [[limits]]
 by = ["agent"]
@@ -137,6 +154,8 @@ fn a_full_file_means_what_it_says() {
     let files = files.server();
     assert_eq!(files.instances.len(), 2);
     assert_eq!(files.scopes, ["files:read", "files:write"]);
+    assert_eq!(files.era, EraSetting::Modern);
+    assert_eq!(config.registry.find("open", "acme").unwrap().server().era, EraSetting::Auto);
     assert_eq!((files.timeout.as_millis(), files.idle.as_millis()), (1500, 60000));
     assert_eq!(files.secret.as_deref(), Some("FILES_SECRET"));
     assert!(config.registry.find("files", "umbrella").is_err());
@@ -455,6 +474,8 @@ fn a_key_that_is_unknown_is_an_error_that_names_it() {
         ("[[servers]]", "[[servers]]\nurll = 1"),
         ("[[limits]]", "[[limits]]\nurll = 1"),
         ("[[limits]]", "[[prices]]\nurll = 1\n[[limits]]"),
+        ("[[limits]]", "[[endpoints]]\nurll = 1\n[[limits]]"),
+        ("[[limits]]", "[[endpoints]]\nname = \"a\"\n[[endpoints.tools]]\nurll = 1\n[[limits]]"),
         ("[[limits]]", "[servers.breaker]\nurll = 1\n[[limits]]"),
         ("[gateway]", "urll = 1\n[gateway]"),
     ] {
@@ -466,6 +487,7 @@ fn a_key_that_is_unknown_is_an_error_that_names_it() {
         ("requests_per_minute = 1", "requests_per_minute = 5000000000"),
         (r#"by = ["agent"]"#, r#"by = ["colour"]"#),
         ("[gateway]", "[gateway]\naudit = \"never\""),
+        ("[[limits]]", "era = \"ancient\"\n[[limits]]"),
         ("[gateway]", "[gateway]\nmax_body_bytes = -1"),
     ] {
         assert!(toml::from_str::<Raw>(&with(line, other)).is_err(), "{other}");

@@ -13,7 +13,10 @@ use registry::{Admission, Pins, Registry, Server};
 use upstream::Resilience;
 use url::Url;
 
-use super::raw::{AuditMode, Raw, RawIssuer};
+use super::{
+    endpoints::Endpoint,
+    raw::{AuditMode, Raw, RawIssuer},
+};
 
 /// A configuration that holds together.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub struct Config {
     pub issuers: Vec<ConfiguredIssuer>,
     /// What can be called.
     pub registry: Registry,
+    /// The endpoints that show a part of it, by name.
+    pub endpoints: BTreeMap<String, Endpoint>,
     /// How each server's trouble stays its own, by server.
     pub resilience: BTreeMap<String, Resilience>,
     /// What becomes of tools that are not pinned, by server.
@@ -77,6 +82,12 @@ pub struct Problem {
 }
 
 impl Config {
+    /// The endpoint `/mcp/@{name}`, for whoever may use it.
+    #[must_use]
+    pub fn endpoint(&self, name: &str) -> Option<&Endpoint> {
+        self.endpoints.get(name)
+    }
+
     /// How `server`'s trouble stays its own.
     #[must_use]
     pub fn resilience(&self, server: &Server) -> Resilience {
@@ -104,6 +115,7 @@ impl Raw {
         let anonymous = problems.gateway(&self);
         problems.unique("issuers", "issuer", self.issuers.iter().map(|issuer| issuer.issuer.as_str()));
         problems.unique("servers", "name", self.servers.iter().map(|server| server.name.as_str()));
+        let endpoints = problems.endpoints(&self);
         let (limits, prices) = problems.spend(&self);
         let pins = problems.pinned(&self);
         let policies = problems.policies(&self);
@@ -124,6 +136,7 @@ impl Raw {
             anonymous,
             issuers,
             registry: Registry::new(servers),
+            endpoints,
             resilience,
             admission,
             policies,
@@ -213,7 +226,7 @@ impl Problems {
         leave.filter(|_| wanted)
     }
 
-    fn unique<'a>(&mut self, table: &str, key: &str, names: impl Iterator<Item = &'a str>) {
+    pub(super) fn unique<'a>(&mut self, table: &str, key: &str, names: impl Iterator<Item = &'a str>) {
         let mut seen = BTreeSet::new();
         for (n, name) in names.enumerate() {
             if !seen.insert(name) {

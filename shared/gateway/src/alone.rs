@@ -1,0 +1,201 @@
+//! What happens between gateway and a server that wants no session? Each request stands alone (MCP 2026-07-28).
+
+use std::rc::Rc;
+
+use bridge::{
+    claim::{self, Claim, Kind, Terms},
+    routing::{self, ParamHeader},
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use mcp::{Body, Message, Revision, jsonrpc};
+use registry::Server;
+use telemetry::TraceContext;
+use upstream::{Outbound, Repeatable};
+
+use crate::{
+    answer::{Screened, is_mcp},
+    config::Config,
+    course::At,
+    definitions::Place,
+    draft::Draft,
+    instances::{Missed, Reached, Way},
+    pipeline::{Cleared, traced},
+    platform::{Platform, Unanswered},
+    refusal::Refusal,
+    relay::CONVERSATION,
+    serve::Gateway,
+};
+
+impl<P: Platform> Gateway<P> {
+    /// Sends a modern caller's message on and hands the answer back.
+    pub(crate) async fn relay_alone(
+        &self,
+        cleared: &Cleared<'_>,
+        at: &At,
+        body: &Body<'_>,
+        draft: &mut Draft,
+    ) -> Result<Response<P::Body>, Refusal> {
+        let Claim::Modern(envelope) = &cleared.passing.claim else { return Err(Refusal::NoSession) };
+        if envelope.kind == Kind::Notification {
+            // The revision has none that a server waits for.
+            self.decided(cleared, draft, std::future::ready(())).await?;
+            return Ok(self.finished(draft, StatusCode::ACCEPTED, &HeaderMap::new(), Bytes::new()));
+        }
+        let resumed = self.resumed(&cleared.passing, (body, envelope), at)?;
+        let text = match &resumed {
+            Some(resumed) => {
+                traced(&jsonrpc::parse(resumed.text.as_bytes()).map_err(guard::Refused::from)?, &draft.trace)?
+            }
+            None => traced(body, &draft.trace)?,
+        };
+        let at = resumed.as_ref().map_or(at, |resumed| &resumed.at);
+        let sending = Alone {
+            server: cleared.server(),
+            at,
+            text: &text,
+            mirrored: self.mirrored(cleared, body)?,
+            trace: &draft.trace.clone(),
+            repeatable: self.repeatable(&cleared.passing),
+        };
+        let reached = self.decided(cleared, draft, self.send_alone(&cleared.passing.config, sending)).await??;
+        match self.screen_alone(reached).await? {
+            Screened::Native(reached) => self.shown(cleared, (at.clone(), body), draft, reached).await,
+            Screened::Read(status, head, body) => Ok(self.finished(draft, status, &head, body)),
+        }
+    }
+
+    /// The response to a request of the gateway's own.
+    pub(crate) async fn ask_alone(&self, place: &Place, trace: &TraceContext, body: &str) -> Result<String, Refusal> {
+        let text = claim::envelope(body, &OWN_TERMS).map_err(|error| Refusal::Internal(error.to_string()))?;
+        let mirrored = mirrored(&jsonrpc::parse(text.as_bytes()).map_err(guard::Refused::from)?, &[])?;
+        let sending =
+            Alone { server: place.server(), at: &place.at, text: &text, mirrored, trace, repeatable: Repeatable::Yes };
+        let reached = self.send_alone(&place.config, sending).await?;
+        match self.screen_alone(reached).await? {
+            Screened::Native(reached) => {
+                let heard = self.hear(reached.answer, 1, place.server().timeout).await?;
+                Ok(heard.response().to_owned())
+            }
+            Screened::Read(_, _, body) => {
+                String::from_utf8(body.into()).map_err(|_| Refusal::Garbage("it is not UTF-8".to_owned()))
+            }
+        }
+    }
+
+    /// Sends a request to where it leads. Another instance is tried where the request may be repeated.
+    pub(crate) async fn send_alone(&self, config: &Config, sending: Alone<'_>) -> Result<Reached<P::Body>, Refusal> {
+        if let At::Conversation(made) = sending.at {
+            let request = self.request_alone(CONVERSATION, None, &sending)?;
+            return self.converse(sending.server, made, request).await.map_err(Refusal::from);
+        }
+        let secret = self.credential(sending.server.secret.as_deref())?;
+        let mut last = Missed::Unanswered(Unanswered::Broken("no instance is configured".to_owned()));
+        for instance in self.order(&sending.server.instances).iter().take(INSTANCES_TRIED) {
+            let request = self.request_alone(instance, secret.as_deref(), &sending)?;
+            let way = Way {
+                server: sending.server,
+                instance,
+                resilience: config.resilience(sending.server),
+                repeatable: sending.repeatable,
+            };
+            match self.reach(way, request).await {
+                Ok(reached) => return Ok(reached),
+                Err(Missed::Unanswered(Unanswered::Broken(detail))) if sending.repeatable == Repeatable::No => {
+                    return Err(Refusal::Broken(detail));
+                }
+                Err(late @ Missed::Unanswered(Unanswered::Deadline(_))) => return Err(late.into()),
+                Err(missed) => last = missed,
+            }
+        }
+        Err(last.into())
+    }
+
+    fn request_alone(&self, url: &str, secret: Option<&str>, sending: &Alone<'_>) -> Result<Request<Bytes>, Refusal> {
+        let trace = sending.trace.traceparent();
+        let outbound = Outbound {
+            url,
+            session_id: None,
+            revision: Some(Revision::V2026_07_28.as_str()),
+            last_event_id: None,
+            secret,
+            trace: (&trace, sending.trace.tracestate()),
+        };
+        let body = Bytes::copy_from_slice(sending.text.as_bytes());
+        let request = upstream::request(Method::POST, &outbound, body);
+        let mut request = request.map_err(|error| Refusal::Internal(error.to_string()))?;
+        for (name, value) in &sending.mirrored {
+            request.headers_mut().insert(name, value.clone());
+        }
+        Ok(request)
+    }
+
+    /// Looks at an answer's head. Modern servers answer with statuses that are part of the exchange: 400 and 404 with a
+    /// JSON-RPC error are handed on as they are (MCP 2026-07-28 basic/transports).
+    pub(crate) async fn screen_alone(&self, reached: Reached<P::Body>) -> Result<Screened<P::Body>, Refusal> {
+        let status = reached.answer.response.status();
+        let is_told = matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND);
+        if !is_told || !is_mcp(reached.answer.response.headers()) {
+            return self.screen(reached).await;
+        }
+        let (head, body) = reached.answer.response.into_parts();
+        let body = self.platform.whole(body, FAILURE_MAX_BYTES).await.unwrap_or_default();
+        match jsonrpc::parse(&body) {
+            Ok(Body::Single(Message::Response(_))) => Ok(Screened::Read(head.status, head.headers, body)),
+            _ => Err(Refusal::Garbage(format!("it answered {status} without a JSON-RPC error"))),
+        }
+    }
+
+    /// The headers that repeat a caller's request.
+    fn mirrored(&self, cleared: &Cleared<'_>, body: &Body<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+        let passing = &cleared.passing;
+        let known = passing.said.tool().and_then(|tool| self.params_of(passing.server(), tool));
+        let known = known.as_deref().unwrap_or_default();
+        if let Body::Single(Message::Request(call)) = body {
+            routing::check(call, known, &passing.admitted.mirrors).map_err(claim::Refused::from)?;
+        }
+        let mut headers = mirrored(body, known)?;
+        headers.extend(spelled(routing::unrecognized(&passing.admitted.mirrors, known)));
+        Ok(headers)
+    }
+
+    /// Which arguments of a tool are repeated in headers, where that is known.
+    pub(crate) fn params_of(&self, server: &Server, tool: &str) -> Option<Rc<[ParamHeader]>> {
+        self.memory.0.borrow().offers.get(&server.name)?.params(tool)
+    }
+}
+
+/// A modern request that is ready to be sent.
+pub(crate) struct Alone<'a> {
+    pub(crate) server: &'a Server,
+    pub(crate) at: &'a At,
+    pub(crate) text: &'a str,
+    pub(crate) mirrored: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) trace: &'a TraceContext,
+    pub(crate) repeatable: Repeatable,
+}
+
+/// The headers that repeat a modern body.
+///
+/// # Errors
+/// It cannot be repeated in headers.
+pub(crate) fn mirrored(body: &Body<'_>, params: &[ParamHeader]) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+    let Body::Single(Message::Request(call)) = body else { return Ok(Vec::new()) };
+    let mut headers = routing::standard(call).map_err(|error| Refusal::Params(error.to_string()))?;
+    headers.extend(routing::mirror(call, params).map_err(|unmirrored| Refusal::Params(unmirrored.to_string()))?);
+    Ok(spelled(headers).collect())
+}
+
+fn spelled(headers: Vec<(HeaderName, String)>) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+    headers.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?)))
+}
+
+/// How the gateway introduces itself where it asks for itself.
+const OWN_TERMS: Terms<'_> = Terms {
+    revision: Revision::V2026_07_28,
+    capabilities: "{}",
+    client_info: Some(r#"{"name":"turnpike","version":"0.1.0"}"#),
+    log_level: None,
+};
+const INSTANCES_TRIED: usize = 4;
+const FAILURE_MAX_BYTES: usize = 64 * 1024;
