@@ -143,7 +143,8 @@ async function within(fetching, headers, controller, deadline_ms, id) {
     throw error;
   } finally {
     clearTimeout(timer);
-    under_way.delete(id);
+    // A new instance of WebAssembly counts from the beginning.
+    if (under_way.get(id) === controller) under_way.delete(id);
   }
 }
 
