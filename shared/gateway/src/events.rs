@@ -86,12 +86,15 @@ struct Count {
     meter: Meter,
 }
 
+/// What a message becomes, or why the stream is cut off.
+type Edit = Box<dyn Fn(&str) -> Result<String, String>>;
+
 /// A stream on its way through; dropped before its end, it is cut off at the upstream too.
 struct Relay<P: Platform> {
     gateway: Gateway<P>,
     body: P::Body,
     parser: sse::Parser,
-    edit: Box<dyn Fn(&str) -> Result<String, String>>,
+    edit: Edit,
     silence: Duration,
     answers: Option<Box<RawValue>>,
     count: Option<Count>,
