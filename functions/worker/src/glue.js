@@ -21,7 +21,7 @@ export function head({ method, url, headers }) {
   for (const name of method === "POST" || method === "PUT" ? ["content-type", "content-length"] : ["last-event-id"]) read(name);
   // What a modern request repeats of its body. The names of the others depend on the tool: only then all are looked at.
   if (read("mcp-method") !== null) {
-    for (const name of ["mcp-name", ...headers.keys()]) if (name === "mcp-name" || name.startsWith("mcp-param-")) read(name);
+    for (const name of headers.keys()) if (name === "mcp-name" || name.startsWith("mcp-param-")) read(name);
   }
   if (method === "OPTIONS") read("access-control-request-headers");
   if (read("traceparent") !== null) read("tracestate");

@@ -38,6 +38,15 @@ pub enum Face {
 pub enum Behind {
     /// An instance of the configured server of this name.
     Instance(String),
+    /// Many servers that look like one.
+    Federation {
+        /// The name of the endpoint `/mcp/@{name}`; none for `/mcp`.
+        endpoint: Option<String>,
+        /// The servers its caller may know of.
+        servers: Vec<String>,
+        /// Whose sessions with legacy servers are used: hexadecimal.
+        principal: String,
+    },
 }
 
 impl Terms {
@@ -67,8 +76,12 @@ impl Terms {
 
     /// For how long the conversation may rest before it ends.
     pub(super) fn idle(&self, config: &Config) -> Duration {
-        let Behind::Instance(server) = &self.behind;
-        let idle = config.registry.configured(server).map_or(IDLE_DOWN, |target| target.server().idle);
+        let idle = match &self.behind {
+            Behind::Instance(server) => {
+                config.registry.configured(server).map_or(IDLE_DOWN, |target| target.server().idle)
+            }
+            Behind::Federation { .. } => IDLE_JOINT,
+        };
         match self.face {
             Face::Down(_) => idle.min(IDLE_DOWN),
             Face::Up => idle,
@@ -92,6 +105,8 @@ fn in_ascii(json: &str) -> String {
 
 /// The header that carries [`Terms`].
 pub const TERMS: HeaderName = HeaderName::from_static("turnpike-terms");
+/// Of a session with many servers.
+const IDLE_JOINT: Duration = Duration::from_secs(1_800);
 /// A session with a legacy server is ended while there still is somebody to do it: on Workers an object that nobody calls is
 /// forgotten after 70 seconds at the earliest (Durable Objects, Lifecycle).
 const IDLE_DOWN: Duration = Duration::from_secs(60);
