@@ -54,7 +54,7 @@ impl<P: Platform> Gateway<P> {
             server: cleared.server(),
             at,
             text: &text,
-            mirrored: self.mirrored(cleared, body)?,
+            mirrored: self.mirrored(cleared, body).await?,
             trace: &draft.trace.clone(),
             repeatable: self.repeatable(&cleared.passing),
             lens: Some(&cleared.passing),
@@ -156,8 +156,16 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// The headers that repeat a caller's request.
-    fn mirrored(&self, cleared: &Cleared<'_>, body: &Body<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+    async fn mirrored(
+        &self,
+        cleared: &Cleared<'_>,
+        body: &Body<'_>,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
         let passing = &cleared.passing;
+        if let (Some(tool), Some(at @ At::Conversation(_))) = (passing.said.tool(), cleared.course.at()) {
+            // A legacy server compares no headers: the gateway has to know what the tool's schema says.
+            self.offer(&passing.place(at), tool).await?;
+        }
         let known = passing.said.tool().and_then(|tool| self.params_of(passing.server(), tool));
         let known = known.as_deref().unwrap_or_default();
         if let Body::Single(Message::Request(call)) = body {

@@ -14,7 +14,6 @@ mod behind;
 mod channel;
 mod driver;
 mod hop;
-mod mirrored;
 mod terms;
 
 use std::{cell::RefCell, rc::Rc};

@@ -117,3 +117,21 @@ const QUEUED_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// shows soon where little time has passed, and where much has it takes little more.
 const FIRST_QUIET: Duration = Duration::from_secs(1);
 const QUIET_MAX: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn who_reads_too_slowly_is_given_up_and_who_reads_is_not() {
+        let (outlet, mut inlet) = Outlet::open();
+        let event = Event::message(&"x".repeat(QUEUED_MAX_BYTES / 4));
+        let said = (0..8).take_while(|_| outlet.say(&event).is_ok()).count();
+        assert_eq!(said, 4, "so much may wait");
+        let piece = inlet.pieces.next().now_or_never().flatten().expect("it is there");
+        inlet.passed(piece);
+        assert!(outlet.say(&event).is_ok());
+    }
+}

@@ -108,13 +108,7 @@ impl Driver {
         idle: Duration,
         (inbox, arrivals): (UnboundedSender<Came>, UnboundedReceiver<Came>),
     ) -> Self {
-        let beyond = Beyond {
-            behind: Rc::new(behind),
-            inbox,
-            pinned: Rc::default(),
-            asked: Rc::default(),
-            mirrored: Rc::default(),
-        };
+        let beyond = Beyond { behind: Rc::new(behind), inbox, pinned: Rc::default(), asked: Rc::default() };
         let (channels, hops) = (BTreeMap::new(), BTreeMap::new());
         let rests_since = Timestamp::from_millis(0);
         Self { facade, arrivals, beyond, channels, hops, wake: None, idle, rests_since }
