@@ -178,7 +178,11 @@ impl<P: Platform> Source<P> {
             };
             match events {
                 Some(events) => {
-                    self.said.extend(events.into_iter().map(|event| event.data).filter(|data| !data.is_empty()))
+                    let said = events.into_iter().map(|event| event.data).filter(|data| !data.is_empty());
+                    for message in said {
+                        self.gateway.overhear(&self.place.config, self.place.server(), &message);
+                        self.said.push_back(message);
+                    }
                 }
                 None => {
                     self.open = None;
@@ -203,6 +207,7 @@ impl<P: Platform> Source<P> {
             trace: &self.trace,
             repeatable: Repeatable::Yes,
             lens: None,
+            recall: None,
         };
         let reached = self.gateway.send_alone(&self.place.config, sending).await.ok()?;
         let (head, body) = reached.answer.response.into_parts();

@@ -11,7 +11,7 @@ use bridge::{
     federation::cache::{self, Change, Context, Question},
     text::{self, Members},
 };
-use http::{HeaderMap, header};
+use http::{HeaderMap, Response, header};
 use mcp::{Body, Call, Message, digest, header as mcp_header, jsonrpc, sse};
 use registry::Server;
 
@@ -23,7 +23,7 @@ use crate::{
     heard::count_responses,
     instances::Reached,
     meter::Next,
-    platform::{Arrived, Platform},
+    platform::{Answer, Arrived, Platform},
     serve::Gateway,
 };
 
@@ -115,28 +115,27 @@ impl<P: Platform> Gateway<P> {
 
     /// Keeps `reached` as the answer to `question` once all of it is there, and hands it on.
     pub(crate) fn remembered(&self, question: Option<Question>, mut reached: Reached<P::Body>) -> Reached<P::Body> {
-        let answer = &mut reached.answer;
-        let Some(question) = question.filter(|_| answer.response.status().is_success()) else { return reached };
-        if let Some(arrived) = answer.arrived.take() {
+        let Some(question) = question.filter(|_| reached.answer.response.status().is_success()) else { return reached };
+        if let Some(arrived) = reached.answer.arrived.take() {
             let bytes = arrived.read();
             let again = bytes.clone();
-            answer.arrived = Some(Arrived::new(bytes.len() as u64, move || again));
-            self.keep(question, answer.response.headers(), &bytes);
+            reached.answer.arrived = Some(Arrived::new(bytes.len() as u64, move || again));
+            self.keep(question, reached.answer.response.headers(), &bytes);
             return reached;
         }
-        if length(answer.response.headers()).is_some_and(|length| length > KEPT_MAX_BYTES) {
+        if length(reached.answer.response.headers()).is_some_and(|length| length > KEPT_MAX_BYTES) {
             return reached;
         }
-        let (head, body) = std::mem::take(&mut answer.response).into_parts();
+        let Reached { answer, seat } = reached;
+        let (head, body) = answer.response.into_parts();
         let (body, tap) = self.platform.split(body);
         let (gateway, headers) = (self.clone(), head.headers.clone());
-        answer.response = http::Response::from_parts(head, body);
         self.platform.defer(async move {
             if let Some(bytes) = gateway.tapped(tap).await {
                 gateway.keep(question, &headers, &bytes);
             }
         });
-        reached
+        Reached { answer: Answer { response: Response::from_parts(head, body), ..answer }, seat }
     }
 
     /// Forgets what the message `said` of `server` makes wrong.
