@@ -113,7 +113,10 @@ impl<P: Platform> Gateway<P> {
             None => None,
         };
         match &message {
-            Some(_) => leg.endings = 0,
+            Some(message) => {
+                self.overhear(&leg.place.config, leg.place.server(), message);
+                leg.endings = 0;
+            }
             None => {
                 leg.open = None;
                 leg.endings = leg.endings.saturating_add(1);
@@ -133,6 +136,7 @@ impl<P: Platform> Gateway<P> {
             trace: &leg.trace,
             repeatable: Repeatable::Yes,
             lens: None,
+            recall: None,
         };
         let reached = self.send_alone(&leg.place.config, sending).await.ok()?;
         let (head, body) = reached.answer.response.into_parts();

@@ -35,6 +35,7 @@ mod meter;
 mod permits;
 mod pipeline;
 mod quotas;
+mod recall;
 mod relay;
 mod said;
 mod serve;

@@ -23,6 +23,7 @@ use crate::{
     initialize::INSTANCES_TRIED,
     instances::{Missed, Reached, Way},
     platform::{Platform, Unanswered},
+    recall::Recall,
     refusal::Refusal,
     serve::Gateway,
 };
@@ -69,6 +70,7 @@ impl<P: Platform> Gateway<P> {
     ) -> Result<Reached<P::Body>, Refusal> {
         let body = jsonrpc::parse(request.body.as_bytes()).map_err(guard::Refused::from)?;
         let Some(server) = federated.config.registry.servers().next() else { return Err(Refusal::NoEndpoint) };
+        let recall = Recall::of(&federated.principal);
         let sending = Alone {
             server,
             at: &At::Instances,
@@ -77,6 +79,7 @@ impl<P: Platform> Gateway<P> {
             trace,
             repeatable: Repeatable::No,
             lens: None,
+            recall: Some(&recall),
         };
         self.send_federated(federated, &sending).await
     }
