@@ -47,6 +47,7 @@ mod bundle;
 mod conversation;
 mod eras;
 mod faults;
+mod federation;
 mod guard;
 mod identity;
 mod malformed;

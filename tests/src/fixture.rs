@@ -65,14 +65,18 @@ impl Fixture {
 
     /// What became of the call of `hold` with this label: `unknown`, `running`, `finished` or `cancelled`.
     pub async fn held(&self, label: &str) -> String {
-        let params = json!({ "label": label });
+        self.call("held", json!({ "label": label })).await
+    }
+
+    /// Calls a tool of its without a gateway; the text of the result.
+    pub async fn call(&self, tool: &str, arguments: Value) -> String {
         match self.is_modern() {
-            true => self.client().modern().call("held", params).await,
+            true => self.client().modern().call(tool, arguments).await,
             false => {
                 let client = self.client().open().await;
-                let held = client.call("held", params).await;
+                let text = client.call(tool, arguments).await;
                 client.delete().await;
-                held
+                text
             }
         }
     }
