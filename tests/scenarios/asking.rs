@@ -57,7 +57,12 @@ async fn whatever_is_asked_is_answered_in_every_quadrant(stage: Stage) {
                 ("test_sampling", json!({ "prompt": "say it" }), "LLM response: said", vec![sample]),
                 ("test_input_required_result_list_roots", json!({}), "Roots: file:///home/ada", vec![roots]),
                 ("test_input_required_result_request_state", json!({}), "state-ok", vec![form]),
-                ("test_input_required_result_multiple_inputs", json!({}), "said (Ada, 1 roots)", vec![form, roots, sample]),
+                (
+                    "test_input_required_result_multiple_inputs",
+                    json!({}),
+                    "said (Ada, 1 roots)",
+                    vec![form, roots, sample],
+                ),
                 ("test_input_required_result_multi_round", json!({}), "Ada likes blue.", vec![form, form]),
             ] {
                 let params = json!({ "name": tool, "arguments": arguments });
@@ -101,7 +106,8 @@ async fn a_caller_that_can_answer_nothing_is_asked_nothing(stage: Stage) {
         let form = gateway.caller(server).modern().able(json!({ "elicitation": {} }));
         let params = json!({ "name": "test_input_required_result_capabilities", "arguments": {} });
         let asked = asked(&form.request("tools/call", params).await);
-        let kinds: Vec<&Value> = asked["inputRequests"].as_object().unwrap().values().map(|one| &one["method"]).collect();
+        let kinds: Vec<&Value> =
+            asked["inputRequests"].as_object().unwrap().values().map(|one| &one["method"]).collect();
         assert_eq!(kinds, ["elicitation/create"], "{server}");
     }
 }
@@ -485,9 +491,7 @@ fn held(client: &Client, label: &str, ms: u64) -> (Value, turnpike_tests::client
 }
 
 /// A request that waits until it is aborted, and reads its answer until then.
-fn leaving(
-    request: impl Future<Output = turnpike_tests::client::Stream> + 'static,
-) -> tokio::task::JoinHandle<()> {
+fn leaving(request: impl Future<Output = turnpike_tests::client::Stream> + 'static) -> tokio::task::JoinHandle<()> {
     tokio::task::spawn_local(async move {
         let mut stream = request.await;
         while stream.message().await.is_some() {}

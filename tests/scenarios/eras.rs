@@ -167,7 +167,8 @@ async fn a_method_the_revision_does_not_have_is_404(stage: Stage) {
     let gateway = stage.common().await;
     for server in SERVERS {
         let client = gateway.caller(server).modern();
-        for method in ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe", "x/y"] {
+        for method in ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe", "x/y"]
+        {
             let message = client.message(method, json!({}));
             let answer = client.post(&message).send().await;
             answer.refuses(404, -32601);

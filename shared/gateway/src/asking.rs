@@ -87,7 +87,7 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// Seals what the answers to one request carry.
-    fn seal(&self, passing: &Passing<'_>, call: &Call<'_>, at: &At) -> Result<Seal, Refusal> {
+    pub(crate) fn seal(&self, passing: &Passing<'_>, call: &Call<'_>, at: &At) -> Result<Seal, Refusal> {
         let mut nonce = [0; 24];
         nonce.iter_mut().zip(self.platform.random()).for_each(|(to, from)| *to = from);
         Ok(Seal {

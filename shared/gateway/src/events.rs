@@ -17,6 +17,7 @@ use crate::{
     instances::{Reached, Seat},
     meter::Next,
     platform::{Abort, Answer, Platform},
+    refusal::Refusal,
     serve::Gateway,
 };
 
@@ -59,24 +60,51 @@ impl<P: Platform> Gateway<P> {
     ) -> Reached<P::Body> {
         let Reached { answer, seat } = reached;
         let (head, body) = answer.response.into_parts();
-        let relay = Relay {
-            gateway: self.clone(),
-            body,
+        let mut relay = self.relay_of(head.status, silence, (edit, count, answers));
+        relay.cuts(answer.abort, seat);
+        let events = stream::unfold((self.clone(), body, relay), |(gateway, mut body, mut relay)| async move {
+            let bytes = gateway.next_events(&mut body, &mut relay).await?;
+            Some((bytes, (gateway, body, relay)))
+        });
+        let response = Response::from_parts(head, self.platform.body(events));
+        // Who cuts it off drops the stream, and with it what is behind.
+        Reached { answer: Answer { response, arrived: None, abort: Abort::new(|| {}) }, seat: None }
+    }
+}
+
+impl<P: Platform> Gateway<P> {
+    /// A stream to a caller whose answer is not here yet.
+    pub(crate) fn relay_to_caller(&self, draft: &Draft, silence: Duration, seal: Seal) -> Relay {
+        let count = Count { ending: draft.ending(), meter: Meter::new(Format::EventStream) };
+        let edit = move |message: &str| seal.seal(message).map(Cow::into_owned).map_err(|refusal| refusal.reason());
+        self.relay_of(StatusCode::OK, silence, (edit, Some(count), draft.answers.clone()))
+    }
+
+    fn relay_of(
+        &self,
+        status: StatusCode,
+        silence: Duration,
+        (edit, count, answers): (
+            impl Fn(&str) -> Result<String, String> + 'static,
+            Option<Count>,
+            Option<Box<RawValue>>,
+        ),
+    ) -> Relay {
+        let gateway = self.clone();
+        Relay {
             parser: sse::Parser::new(EVENT_MAX_BYTES),
             edit: Box::new(edit),
             silence,
             answers,
             count,
-            status: head.status,
             bytes_out: 0,
             is_answered: false,
-            abort: Some(answer.abort),
-            _seat: seat,
-        };
-        let events = stream::unfold(relay, |mut relay| async move { relay.next().await.map(|bytes| (bytes, relay)) });
-        let response = Response::from_parts(head, self.platform.body(events));
-        // Who cuts it off drops the stream, and with it what is behind.
-        Reached { answer: Answer { response, arrived: None, abort: Abort::new(|| {}) }, seat: None }
+            abort: Some(Abort::new(|| {})),
+            charge: Box::new(move |Count { ending, meter }, end, bytes_out| {
+                gateway.ended(ending, (status, end), bytes_out, &meter.finish());
+            }),
+            seat: None,
+        }
     }
 }
 
@@ -90,41 +118,72 @@ struct Count {
 type Edit = Box<dyn Fn(&str) -> Result<String, String>>;
 
 /// A stream on its way through; dropped before its end, it is cut off at the upstream too.
-struct Relay<P: Platform> {
-    gateway: Gateway<P>,
-    body: P::Body,
+pub(crate) struct Relay {
     parser: sse::Parser,
     edit: Edit,
     silence: Duration,
     answers: Option<Box<RawValue>>,
     count: Option<Count>,
-    status: StatusCode,
     bytes_out: u64,
     is_answered: bool,
+    /// None once it is over.
     abort: Option<Abort>,
-    _seat: Option<Seat>,
+    charge: Charge,
+    seat: Option<Seat>,
 }
 
-impl<P: Platform> Relay<P> {
-    /// What the caller gets next; `None` at the end.
-    async fn next(&mut self) -> Option<Bytes> {
-        self.abort.as_ref()?;
-        let written = match self.gateway.next(&mut self.body, self.silence).await {
-            Next::Data(data) => self.passed(&data),
-            Next::End if self.is_answered => Err("complete".to_owned()),
+/// Charges a stream that ended so, after so many bytes.
+type Charge = Box<dyn Fn(Count, &str, u64)>;
+
+impl<P: Platform> Gateway<P> {
+    /// What the caller of a stream gets next; `None` at the end.
+    pub(crate) async fn next_events(&self, body: &mut P::Body, relay: &mut Relay) -> Option<Bytes> {
+        relay.abort.as_ref()?;
+        let written = match self.next(body, relay.silence).await {
+            Next::Data(data) => relay.passed(&data),
+            Next::End if relay.is_answered => Err("complete".to_owned()),
             Next::End => Err("the upstream ended its stream before the response".to_owned()),
             Next::Broken(detail) => Err(format!("the upstream broke off: {detail}")),
-            Next::Silence => Err(format!("cut off: silent for {} ms", self.silence.as_millis())),
+            Next::Silence => Err(format!("cut off: silent for {} ms", relay.silence.as_millis())),
         };
         let bytes = match written {
             Ok(text) => Some(Bytes::from(text)),
             Err(end) => {
-                self.finish(&end);
-                self.apology()
+                relay.finish(&end);
+                relay.apology()
             }
         };
-        self.bytes_out += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        relay.bytes_out += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
         bytes
+    }
+}
+
+impl Relay {
+    pub(crate) const fn silence(&self) -> Duration {
+        self.silence
+    }
+
+    /// What is cut off when it is dropped, and whose place is free then.
+    pub(crate) fn cuts(&mut self, abort: Abort, seat: Option<Seat>) {
+        self.abort = Some(abort);
+        self.seat = seat;
+    }
+
+    /// The last message, as an event.
+    pub(crate) fn last(&mut self, message: &str) -> Option<Bytes> {
+        let event = sse::Event::message(message).encode();
+        let written = self.passed(event.as_bytes());
+        self.bytes_out += event.len() as u64;
+        self.finish(written.as_ref().map_or_else(String::as_str, |_| "complete"));
+        written.ok().map(Bytes::from).or_else(|| self.apology())
+    }
+
+    /// What a caller is told whose request was refused after its stream began.
+    pub(crate) fn refused(&mut self, refusal: &Refusal) -> Option<Bytes> {
+        self.finish(&refusal.reason());
+        let id = self.answers.take()?;
+        self.is_answered = true;
+        Some(sse::Event::message(&refusal.message(&id)).encode().into())
     }
 
     /// The events that `data` completes, or why there will be no more.
@@ -156,12 +215,14 @@ impl<P: Platform> Relay<P> {
         if let Some(abort) = self.abort.take() {
             abort.abort();
         }
-        let Some(Count { ending, meter }) = self.count.take() else { return };
-        self.gateway.ended(ending, (self.status, end), self.bytes_out, &meter.finish());
+        self.seat = None;
+        if let Some(count) = self.count.take() {
+            (self.charge)(count, end, self.bytes_out);
+        }
     }
 }
 
-impl<P: Platform> Drop for Relay<P> {
+impl Drop for Relay {
     fn drop(&mut self) {
         self.finish("the caller went away");
     }

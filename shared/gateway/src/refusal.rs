@@ -156,15 +156,20 @@ impl Refusal {
     /// The answer: a JSON-RPC error for the request `id`, or `null` where there is none, and the headers that go with
     /// it. `server` is the endpoint that was called.
     pub fn answer<B: From<Bytes>>(&self, config: &Config, server: Option<&str>, id: Option<&RawValue>) -> Response<B> {
+        let null = RawValue::NULL;
+        let body = self.message(id.unwrap_or(null));
+        let mut response = serve::known(self.status(), "application/json", body.into());
+        self.headers(config, server, response.headers_mut());
+        response
+    }
+
+    /// The JSON-RPC error for the request `id`.
+    pub(crate) fn message(&self, id: &RawValue) -> String {
         let mut error = json!({ "code": self.code(), "message": self.to_string() });
         if let (Some(members), Some(data)) = (error.as_object_mut(), self.data()) {
             members.insert("data".to_owned(), data);
         }
-        let id = id.map_or("null", RawValue::get);
-        let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#);
-        let mut response = serve::known(self.status(), "application/json", body.into());
-        self.headers(config, server, response.headers_mut());
-        response
+        format!(r#"{{"jsonrpc":"2.0","id":{},"error":{error}}}"#, id.get())
     }
 
     const fn code(&self) -> i64 {

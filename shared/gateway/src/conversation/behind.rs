@@ -1,11 +1,15 @@
 //! Where does a façade's request go? To an instance of its server, the same one for as long as there is a session.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
-use bridge::facade::{End, Method, Request};
+use bridge::{
+    facade::{End, Method, Request},
+    routing,
+};
 use bytes::Bytes;
-use mcp::{Revision, jsonrpc};
-use registry::Server;
+use http::{HeaderName, HeaderValue};
+use mcp::{Body, Message, Revision, jsonrpc};
+use registry::{Server, Target};
 use telemetry::TraceContext;
 use upstream::{Outbound, Repeatable};
 
@@ -14,25 +18,15 @@ use crate::{
     config::Config,
     conversation::{Behind, hop::Beyond},
     course::At,
+    definitions::Place,
     federated::Federated,
     initialize::INSTANCES_TRIED,
     instances::{Missed, Reached, Way},
     platform::{Platform, Unanswered},
+    recall::Recall,
     refusal::Refusal,
     serve::Gateway,
 };
-
-fn ended(refusal: &Refusal) -> End {
-    match refusal {
-        Refusal::Broken(detail) => End::Broken(detail.clone()),
-        Refusal::Garbage(detail) => End::Garbage(detail.clone()),
-        Refusal::Deadline(millis) => End::Silent(u64::try_from(*millis).unwrap_or(u64::MAX)),
-        refusal => End::Unreachable(refusal.reason()),
-    }
-}
-
-/// Each of the servers has its own.
-const JOINT_IDLE: Duration = Duration::from_secs(600);
 
 /// An answer from behind, and the longest silence within it.
 pub(super) struct Found<B> {
@@ -52,7 +46,9 @@ impl<P: Platform> Gateway<P> {
             Behind::Instance(name) => {
                 let target = config.registry.configured(name).map_err(|error| End::Unreachable(error.to_string()))?;
                 let stream_idle = config.resilience(target.server()).stream_idle;
-                let reached = self.instance(&config, target.server(), (request, trace), beyond).await?;
+                let mirrored = self.mirrored_behind(&config, &target, request).await?;
+                let letter = Letter { request, trace, mirrored };
+                let reached = self.instance(&config, target.server(), &letter, beyond).await?;
                 Ok(Found { reached, stream_idle })
             }
             Behind::Federation { endpoint, servers, principal } => {
@@ -74,6 +70,7 @@ impl<P: Platform> Gateway<P> {
     ) -> Result<Reached<P::Body>, Refusal> {
         let body = jsonrpc::parse(request.body.as_bytes()).map_err(guard::Refused::from)?;
         let Some(server) = federated.config.registry.servers().next() else { return Err(Refusal::NoEndpoint) };
+        let recall = Recall::of(&federated.principal);
         let sending = Alone {
             server,
             at: &At::Instances,
@@ -82,6 +79,7 @@ impl<P: Platform> Gateway<P> {
             trace,
             repeatable: Repeatable::No,
             lens: None,
+            recall: Some(&recall),
         };
         self.send_federated(federated, &sending).await
     }
@@ -92,15 +90,15 @@ impl<P: Platform> Gateway<P> {
         &self,
         config: &Config,
         server: &Server,
-        (request, trace): (&Request, &TraceContext),
+        letter: &Letter<'_>,
         beyond: &Beyond,
     ) -> Result<Reached<P::Body>, End> {
         let mut failures = String::new();
-        for instance in self.candidates(server, request, beyond)? {
-            let outbound = self.spelled((server, &instance), (request, trace), beyond)?;
+        for instance in self.candidates(server, letter.request, beyond)? {
+            let outbound = self.spelled((server, &instance), letter)?;
             let missed = match self.reach(Way::once(config, server, &instance), outbound).await {
                 Ok(reached) => {
-                    if request.revision.is_none_or(Revision::is_legacy) {
+                    if letter.request.revision.is_none_or(Revision::is_legacy) {
                         *beyond.pinned.borrow_mut() = Some(instance);
                     }
                     return Ok(reached);
@@ -109,7 +107,7 @@ impl<P: Platform> Gateway<P> {
             };
             match missed {
                 // A session opened twice does no harm.
-                Missed::Unanswered(Unanswered::Broken(detail)) if request.revision.is_none() => {
+                Missed::Unanswered(Unanswered::Broken(detail)) if letter.request.revision.is_none() => {
                     failures = format!("{failures}{instance}: {detail}; ");
                 }
                 Missed::Unanswered(Unanswered::Broken(detail)) => return Err(End::Broken(detail)),
@@ -134,12 +132,36 @@ impl<P: Platform> Gateway<P> {
         Ok(self.order(&server.instances).into_iter().take(INSTANCES_TRIED).collect())
     }
 
-    fn spelled(
+    /// The headers that say again what a modern body says.
+    async fn mirrored_behind(
         &self,
-        (server, instance): (&Server, &str),
-        (request, trace): (&Request, &TraceContext),
-        beyond: &Beyond,
-    ) -> Result<http::Request<Bytes>, End> {
+        config: &Rc<Config>,
+        target: &Target,
+        request: &Request,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, End> {
+        if request.revision.is_none_or(Revision::is_legacy) {
+            return Ok(Vec::new());
+        }
+        let unspeakable = |detail: String| End::Unreachable(detail);
+        let body = jsonrpc::parse(request.body.as_bytes()).map_err(|error| unspeakable(error.to_string()))?;
+        let tool = match &body {
+            Body::Single(Message::Request(call)) if call.method == "tools/call" => routing::name(call),
+            _ => None,
+        };
+        let params = match tool {
+            Some(tool) => {
+                let place = Place { config: Rc::clone(config), target: target.clone(), at: At::Instances };
+                // Where the tools cannot be listed, the server says what it misses.
+                let _ = self.offer(&place, &tool).await;
+                self.params_of(target.server(), &tool)
+            }
+            None => None,
+        };
+        mirrored(&body, params.as_deref().unwrap_or_default()).map_err(|refusal| unspeakable(refusal.reason()))
+    }
+
+    fn spelled(&self, (server, instance): (&Server, &str), letter: &Letter<'_>) -> Result<http::Request<Bytes>, End> {
+        let Letter { request, trace, mirrored } = letter;
         let secret = self.credential(server.secret.as_deref()).map_err(|refusal| End::Unreachable(refusal.reason()))?;
         let traceparent = trace.traceparent();
         let outbound = Outbound {
@@ -157,9 +179,28 @@ impl<P: Platform> Gateway<P> {
         };
         let spelled = upstream::request(method, &outbound, body);
         let mut spelled = spelled.map_err(|error| End::Unreachable(error.to_string()))?;
-        if request.revision.is_some_and(|revision| !revision.is_legacy()) {
-            beyond.mirrored.tell(spelled.headers_mut(), &request.body).map_err(End::Garbage)?;
+        for (name, value) in mirrored {
+            spelled.headers_mut().insert(name, value.clone());
         }
         Ok(spelled)
     }
 }
+
+/// A request, and what goes with it.
+struct Letter<'a> {
+    request: &'a Request,
+    trace: &'a TraceContext,
+    mirrored: Vec<(HeaderName, HeaderValue)>,
+}
+
+fn ended(refusal: &Refusal) -> End {
+    match refusal {
+        Refusal::Broken(detail) => End::Broken(detail.clone()),
+        Refusal::Garbage(detail) => End::Garbage(detail.clone()),
+        Refusal::Deadline(millis) => End::Silent(u64::try_from(*millis).unwrap_or(u64::MAX)),
+        refusal => End::Unreachable(refusal.reason()),
+    }
+}
+
+/// Each of the servers has its own.
+const JOINT_IDLE: Duration = Duration::from_secs(600);

@@ -19,7 +19,6 @@ use crate::{
         Behind, MESSAGE_MAX_BYTES,
         behind::Found,
         driver::{Came, Heard},
-        mirrored::Mirrored,
     },
     meter::Next,
     platform::{Abort, Platform},
@@ -36,8 +35,6 @@ pub(super) struct Beyond {
     /// The ids of what the server behind asked and was not answered yet, and on which hop: as long as there are any,
     /// it is not the server that keeps everybody waiting.
     pub(super) asked: Rc<RefCell<BTreeMap<String, Hop>>>,
-    /// Which arguments of a modern server's tools are mirrored in headers.
-    pub(super) mirrored: Rc<Mirrored>,
 }
 
 /// An answer that is cut off when nobody reads it to its end.
@@ -59,7 +56,6 @@ impl Beyond {
 
     /// Takes note of what `body` from behind asks.
     fn note(&self, hop: Hop, body: &Body<'_>) {
-        self.mirrored.learn(body);
         let mut asked = self.asked.borrow_mut();
         for message in body.messages() {
             if let Message::Request(call) = message
