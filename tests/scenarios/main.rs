@@ -44,6 +44,7 @@ mod asking;
 mod audit;
 mod breaker;
 mod bundle;
+mod caching;
 mod conversation;
 mod eras;
 mod faults;
