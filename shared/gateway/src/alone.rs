@@ -1,7 +1,5 @@
 //! What happens between gateway and a server that wants no session? Each request stands alone (MCP 2026-07-28).
 
-use std::rc::Rc;
-
 use bridge::{
     claim::{self, Claim, Kind, Terms},
     routing::{self, ParamHeader},
@@ -190,7 +188,7 @@ impl<P: Platform> Gateway<P> {
             // A legacy server compares no headers: the gateway has to know what the tool's schema says.
             self.offer(&passing.place(at), tool).await?;
         }
-        let known = passing.said.tool().and_then(|tool| self.params_of(passing.server(), tool));
+        let known = passing.said.tool().map(|tool| self.params_of(passing.server(), tool)).transpose()?.flatten();
         let known = known.as_deref().unwrap_or_default();
         if let Body::Single(Message::Request(call)) = body {
             routing::check(call, known, &passing.admitted.mirrors).map_err(claim::Refused::from)?;
@@ -198,11 +196,6 @@ impl<P: Platform> Gateway<P> {
         let mut headers = mirrored(body, known)?;
         headers.extend(spelled(routing::unrecognized(&passing.admitted.mirrors, known)));
         Ok(headers)
-    }
-
-    /// Which arguments of a tool are repeated in headers, where that is known.
-    pub(crate) fn params_of(&self, server: &Server, tool: &str) -> Option<Rc<[ParamHeader]>> {
-        self.memory.0.borrow().offers.get(&server.name)?.params(tool)
     }
 }
 

@@ -40,6 +40,7 @@ mod relay;
 mod said;
 mod serve;
 mod sessions;
+mod unfit;
 
 pub use conversation::Conversation;
 pub use memory::Memory;

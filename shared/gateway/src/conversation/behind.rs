@@ -153,7 +153,7 @@ impl<P: Platform> Gateway<P> {
                 let place = Place { config: Rc::clone(config), target: target.clone(), at: At::Instances };
                 // Where the tools cannot be listed, the server says what it misses.
                 let _ = self.offer(&place, &tool).await;
-                self.params_of(target.server(), &tool)
+                self.params_of(target.server(), &tool).map_err(|refusal| unspeakable(refusal.reason()))?
             }
             None => None,
         };
