@@ -27,6 +27,7 @@ use crate::{
     course::At,
     draft::{UNKNOWN_CHAIN, chain_of},
     instances::Way,
+    pipeline::Cleared,
     platform::Platform,
     recall::Recall,
     refusal::Refusal,
@@ -124,6 +125,17 @@ impl<P: Platform> Gateway<P> {
         let offers = Offers { tools, listed, expected_by: listed };
         self.memory.0.borrow_mut().offers.insert(place.server().name.clone(), offers.clone());
         Ok(offers)
+    }
+
+    /// Whether the tools of the server that is meant were listed anew, which they are not where they just were.
+    pub(crate) async fn is_relisted(&self, cleared: &Cleared<'_>) -> bool {
+        let server = &cleared.server().name;
+        let listed = self.memory.0.borrow().offers.get(server).map(|known| known.listed);
+        let is_due = listed.is_none_or(|listed| self.platform.now().millis_since(listed) >= UNKNOWN_RELIST_MS);
+        match cleared.course.at() {
+            Some(at) if is_due => self.list_tools(&cleared.passing.place(at)).await.is_ok(),
+            _ => false,
+        }
     }
 
     /// The definition of each tool, as the server spells it.

@@ -106,6 +106,10 @@ impl<P: Platform> Gateway<P> {
         let place = self.place_of(federated, call, &routed.server).await?;
         let body = jsonrpc::parse(routed.body.as_bytes()).map_err(guard::Refused::from)?;
         let tool = Some(routed.key.as_str()).filter(|_| call.method == "tools/call");
+        if let (Some(tool), None) = (tool, sending.lens) {
+            // A legacy caller repeats nothing: the gateway has to know what the tool's schema says.
+            let _ = self.offer(&place, tool).await;
+        }
         let params = tool.map(|tool| self.params_of(place.server(), tool)).transpose()?.flatten();
         let mut mirrored = mirrored(&body, params.as_deref().unwrap_or_default())?;
         if params.is_none() {

@@ -23,6 +23,7 @@ mod draft;
 mod endpoint;
 mod era;
 mod events;
+mod faults;
 mod federated;
 mod heard;
 mod identify;
