@@ -144,12 +144,7 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// Every item of a list, as the server spells it.
-    pub(crate) async fn listed_all(
-        &self,
-        place: &Place,
-        kind: Kind,
-        recall: &Recall,
-    ) -> Result<Vec<String>, Refusal> {
+    pub(crate) async fn listed_all(&self, place: &Place, kind: Kind, recall: &Recall) -> Result<Vec<String>, Refusal> {
         let (mut listed, mut cursor) = (Vec::new(), None);
         for _ in 0..PAGES_MAX {
             let text = self.ask(place, (kind.method(), &json!({ "cursor": cursor })), recall).await?;

@@ -121,7 +121,7 @@ impl Wire {
         self.flights.insert(hop, flight);
         let Peer { revision, session_id, .. } = peer.clone();
         let (method, last_event_id) = how;
-        self.actions.push(Action::Send(Request { hop, method, revision, session_id, last_event_id, body }));
+        self.actions.push(Action::Request(Request { hop, method, revision, session_id, last_event_id, body }));
         hop
     }
 

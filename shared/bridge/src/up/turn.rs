@@ -49,7 +49,7 @@ impl Turn {
     pub(super) fn send(&mut self, hop: Hop, body: String) {
         let revision = Some(Revision::V2026_07_28);
         let request = Request { hop, method: Method::Post, revision, session_id: None, last_event_id: None, body };
-        self.act(Action::Send(request));
+        self.act(Action::Request(request));
     }
 
     pub(super) fn abort(&mut self, hop: Hop) {

@@ -210,7 +210,7 @@ impl<P: Platform> Gateway<P> {
 
     fn act(&self, driver: &mut Driver, action: Action, parent: Option<&(String, Option<String>)>) {
         match action {
-            Action::Send(request) => self.begin(driver, request, parent),
+            Action::Request(request) => self.begin(driver, request, parent),
             Action::Abort(hop) => {
                 if let Some(cut) = driver.hops.get_mut(&hop).and_then(|running| running.cut.take()) {
                     let _ = cut.send(());
