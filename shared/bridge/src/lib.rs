@@ -5,6 +5,7 @@
 //! here is pure; `gateway::conversation` hosts what has to wait.
 
 pub mod claim;
+pub mod demand;
 pub mod down;
 pub mod facade;
 pub mod federation;

@@ -23,6 +23,7 @@ mod draft;
 mod endpoint;
 mod era;
 mod events;
+mod faults;
 mod federated;
 mod heard;
 mod identify;
@@ -41,6 +42,7 @@ mod relay;
 mod said;
 mod serve;
 mod sessions;
+mod unfit;
 
 pub use conversation::Conversation;
 pub use memory::Memory;

@@ -33,6 +33,8 @@ pub(crate) struct Remembered {
     pub(crate) sessions: LruCache<String, Known>,
     /// Which era servers speak, by server.
     pub(crate) eras: BTreeMap<String, KnownEra>,
+    /// When it was last doubted which era a server speaks, by server.
+    pub(crate) doubted: BTreeMap<String, Timestamp>,
     /// Until when servers are known to want no `initialize`.
     pub(crate) without_sessions: BTreeMap<String, Timestamp>,
     /// What modern servers said a moment ago and still holds.
@@ -94,6 +96,7 @@ impl Default for Memory {
             keys: BTreeMap::new(),
             sessions: LruCache::new(SESSIONS_MAX),
             eras: BTreeMap::new(),
+            doubted: BTreeMap::new(),
             without_sessions: BTreeMap::new(),
             answers: Cache::new(ANSWERS_MAX, ANSWERS_MAX_BYTES),
             offers: BTreeMap::new(),

@@ -8,7 +8,10 @@ use bridge::{
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use mcp::{Body, Message, Revision, jsonrpc};
+use mcp::{
+    Body, Message, Revision,
+    jsonrpc::{self, code},
+};
 use registry::{Server, Target};
 use telemetry::TraceContext;
 use upstream::{Outbound, Repeatable};
@@ -49,6 +52,18 @@ impl<P: Platform> Gateway<P> {
                 let mirrored = self.mirrored_behind(&config, &target, request).await?;
                 let letter = Letter { request, trace, mirrored };
                 let reached = self.instance(&config, target.server(), &letter, beyond).await?;
+                if request.revision.is_none_or(Revision::is_legacy) {
+                    return Ok(Found { reached, stream_idle });
+                }
+                let (mut reached, fault) = self.weighed(target.server(), reached).await;
+                if fault.is_some_and(|fault| fault.code == code::HEADER_MISMATCH) {
+                    let place = Place { config: Rc::clone(&config), target: target.clone(), at: At::Instances };
+                    if self.list_tools(&place).await.is_ok() {
+                        let mirrored = self.mirrored_behind(&config, &target, request).await?;
+                        reached =
+                            self.instance(&config, target.server(), &Letter { mirrored, ..letter }, beyond).await?;
+                    }
+                }
                 Ok(Found { reached, stream_idle })
             }
             Behind::Federation { endpoint, servers, principal } => {
@@ -153,7 +168,7 @@ impl<P: Platform> Gateway<P> {
                 let place = Place { config: Rc::clone(config), target: target.clone(), at: At::Instances };
                 // Where the tools cannot be listed, the server says what it misses.
                 let _ = self.offer(&place, &tool).await;
-                self.params_of(target.server(), &tool)
+                self.params_of(target.server(), &tool).map_err(|refusal| unspeakable(refusal.reason()))?
             }
             None => None,
         };
