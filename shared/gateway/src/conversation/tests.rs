@@ -35,8 +35,15 @@ impl Echo {
                 self.hop.insert(hop, channel);
                 self.parks = call.method == "park";
                 let body = call.params.map(|params| params.get().to_owned()).unwrap_or_default();
-                let request =
-                    Request { hop, method: Method::Post, revision: None, session_id: None, last_event_id: None, body };
+                let request = Request {
+                    hop,
+                    method: Method::Post,
+                    path_and_query: None,
+                    revision: None,
+                    session_id: None,
+                    last_event_id: None,
+                    body,
+                };
                 vec![open, Action::Send(request)]
             }
             "abort" => self
