@@ -1,7 +1,5 @@
 //! Whatever comes in whatever order: is every caller answered once, nothing said to nobody, and nothing kept without end?
 
-#![expect(clippy::unwrap_used, reason = "the helpers of tests are tests")]
-
 use std::collections::{BTreeMap, BTreeSet};
 
 use bridge::{
