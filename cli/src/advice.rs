@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use gateway::config::{Admission, RawLimit};
+use gateway::config::{Admission, Raw, RawLimit};
 
 use crate::{
     check::Sound,
@@ -37,6 +37,7 @@ pub(crate) fn about(sound: &Sound, reading: &Reading<'_>, text: &str) -> Vec<Dia
             found.push(warn(&format!("servers[{n}].name"), what, &hint));
         }
     }
+    found.extend(endpoints(raw).into_iter().map(|(at, what, hint)| warn(&at, what, &hint)));
     for (n, limit) in raw.limits.iter().enumerate() {
         for (key, what) in never_reached(limit) {
             found.push(warn(&format!("limits[{n}].{key}"), what, "lower it, or remove it"));
@@ -52,6 +53,33 @@ pub(crate) fn about(sound: &Sound, reading: &Reading<'_>, text: &str) -> Vec<Dia
                 let dimensions: Vec<&str> = other.by.iter().map(|by| by.as_str()).collect();
                 let what = format!("is never reached: the limit by {} is used up before", dimensions.join(" and "));
                 found.push(warn(&format!("limits[{n}].{key}"), what, "lower it, or remove it"));
+            }
+        }
+    }
+    found
+}
+
+/// What endpoints show that nobody will see: where, what, and what helps.
+fn endpoints(raw: &Raw) -> Vec<(String, String, String)> {
+    let mut found = Vec::new();
+    let server = |name: &str| raw.servers.iter().find(|server| server.name == name);
+    for (n, endpoint) in raw.endpoints.iter().enumerate() {
+        for (m, tool) in endpoint.tools.iter().enumerate() {
+            let is_closed = server(&tool.server).is_some_and(|server| server.pins == Admission::Quarantine);
+            let mut pinned = raw.pins.get(&tool.server).into_iter().flatten();
+            if is_closed && !pinned.any(|pin| pin["name"] == tool.tool.as_str()) {
+                let what = format!("`{}` of `{}` is not pinned: nobody sees or calls it", tool.tool, tool.server);
+                let hint = format!("`turnpike pins approve {} {}`, or mind its name", tool.server, tool.tool);
+                found.push((format!("endpoints[{n}].tools[{m}].tool"), what, hint));
+            }
+        }
+        let named = endpoint.servers.iter().chain(&endpoint.prompts).chain(&endpoint.resources);
+        let named: BTreeSet<&String> = named.chain(endpoint.tools.iter().map(|tool| &tool.server)).collect();
+        for name in named {
+            let both = endpoint.tenants.as_ref().zip(server(name).and_then(|server| server.tenants.as_ref()));
+            if both.is_some_and(|(ours, theirs)| !ours.iter().any(|tenant| theirs.contains(tenant))) {
+                let what = format!("none of these tenants may use `{name}`: nobody sees what it shows of it");
+                found.push((format!("endpoints[{n}].tenants"), what, format!("add one to the tenants of `{name}`")));
             }
         }
     }

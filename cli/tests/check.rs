@@ -77,3 +77,22 @@ fn what_is_unlikely_to_be_meant_is_a_warning() {
     golden("check-advice.txt", &stdout(&out));
     assert_eq!(out.status.code(), Some(0), "a warning is no error");
 }
+
+#[test]
+fn an_endpoint_that_shows_what_nobody_sees_is_a_warning() {
+    let deployment = Deployment::example();
+    let endpoint = |tools: &str| {
+        format!(
+            "[[endpoints]]\nname = \"drafts\"\ntenants = [\"globex\"]\nservers = [\"echo\"]\n{tools}\n[[limits]]\nby = [\"agent\"]"
+        )
+    };
+    let tools = "[[endpoints.tools]]\nserver = \"files\"\ntool = \"write_file\"\nname = \"save\"\n\
+                 [[endpoints.tools]]\nserver = \"files\"\ntool = \"delete_file\"\nnam = \"x\"";
+    deployment.change("gateway.toml", "[[limits]]\nby = [\"agent\"]", &endpoint(tools));
+    let unknown = stdout(&turnpike(&["check"], &deployment.path()));
+    assert!(unknown.contains("endpoints[0].tools[1].nam: unknown key `nam`"), "{unknown}");
+    deployment.change("gateway.toml", "nam = \"x\"\n", "");
+    let out = turnpike(&["check"], &deployment.path());
+    golden("check-endpoints.txt", &stdout(&out));
+    assert_eq!(out.status.code(), Some(0), "a warning is no error");
+}

@@ -73,7 +73,7 @@ async fn take_message(
     let parsed = mcp::jsonrpc::parse(&body)?;
     let mirrors = Mirrors::of(&headers).map_err(|excess| Refusal::invalid(&excess.to_string()))?;
     match claim::classify(&parsed, &mirrors) {
-        Ok(Claim::Modern(_)) => stateless::serve(modern, &parsed).await,
+        Ok(Claim::Modern(_)) => stateless::serve(modern, &parsed, &mirrors).await,
         Ok(Claim::Legacy) => legacy_message(&served, &server, &headers, &body, parsed).await,
         Err(refused) => Err(stateless::refuse(modern, &parsed, refused).await),
     }

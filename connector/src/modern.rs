@@ -1,6 +1,7 @@
 //! How are the callers of 2026-07-28 served? All of a server's by one process, found to speak it, and started anew when
 //! it ends.
 
+pub mod annotations;
 pub mod exchange;
 pub mod multiplex;
 pub mod outbox;
@@ -12,6 +13,9 @@ pub mod stateless;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bridge::routing::Mismatch;
+use mcp::Call;
+use mcp::header::Mirrors;
 use tokio::sync::{Semaphore, TryAcquireError, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +49,9 @@ pub enum NotServed {
     /// The server speaks legacy revisions only.
     #[error("server `{0}` speaks MCP 2025-11-25 and older only; begin with `initialize`")]
     Legacy(String),
+    /// Its headers do not say what its arguments do.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
     /// A bound is reached.
     #[error("server `{server}` has {max} {what} in flight, the most it may have; try again later")]
     Full {
@@ -107,6 +114,14 @@ impl Modern {
     /// [`NotServed`]: it does not, or that cannot be said now.
     pub async fn check(self: &Arc<Self>) -> Result<(), NotServed> {
         self.process().await.map(drop)
+    }
+
+    /// Compares the headers of a `tools/call` that repeat its arguments with these.
+    ///
+    /// # Errors
+    /// [`NotServed`]
+    pub async fn check_headers(self: &Arc<Self>, call: &Call<'_>, mirrors: &Mirrors) -> Result<(), NotServed> {
+        Ok(self.process().await?.check(call, mirrors).await?)
     }
 
     /// Ends what runs, for good.

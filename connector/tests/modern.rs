@@ -240,6 +240,33 @@ async fn what_does_not_hold_together_is_refused_as_the_revision_says() {
 }
 
 #[tokio::test]
+async fn headers_that_repeat_arguments_say_what_they_do() {
+    let connector = Connector::modern("");
+    let caller = connector.caller("modern");
+    let call = |region: Value| {
+        let arguments = if region.is_null() { json!({}) } else { json!({"region": region}) };
+        caller.modern(json!("i"), "tools/call", json!({"name": "region", "arguments": arguments}))
+    };
+    let named = |value: &str| call(json!("Zürich")).header("mcp-param-region", value);
+    let cases = [
+        (named("=?base64?WsO8cmljaA==?="), 200, None),
+        (call(json!("eu")).header("mcp-param-region", " eu "), 200, None),
+        (call(json!("eu")).header("mcp-param-unknown", "x").header("mcp-param-region", "eu"), 200, None),
+        (call(json!("eu")).header("mcp-param-region", "us"), 400, Some(-32020)),
+        (call(json!("eu")).header("mcp-param-region", "eu").header("mcp-param-region", "eu"), 400, Some(-32020)),
+        (call(json!("eu")), 400, Some(-32020)),
+        (call(Value::Null).header("mcp-param-region", "eu"), 400, Some(-32020)),
+        (named("=?base64?%?="), 400, Some(-32020)),
+    ];
+    for (n, (request, status, code)) in cases.into_iter().enumerate() {
+        let messages = Messages::of(request.send().await.unwrap());
+        assert_eq!(messages.status.as_u16(), status, "case {n}");
+        let body = messages.last().await;
+        assert_eq!((body["error"]["code"].as_i64(), &body["id"]), (code, &json!("i")), "case {n}: {body}");
+    }
+}
+
+#[tokio::test]
 async fn input_is_required_and_given() {
     let connector = Connector::modern("");
     let caller = connector.caller("modern");

@@ -22,14 +22,20 @@ export default {
   },
 };
 
-/** A live object: its conversation is kept in WebAssembly, and forgotten with that. */
+/**
+ * A live object: its conversation is kept in WebAssembly, and forgotten with that. The runtime forgets an object when nothing
+ * has happened to it for 70 seconds; while something is parked, an alarm happens to it.
+ */
 export class Conversation {
-  constructor(_state, env) {
+  constructor(state, env) {
+    this.state = state;
     this.env = env;
     this.host = new Host();
+    this.watched = false;
   }
 
   fetch(request) {
+    this.watch();
     return raced((answer) => {
       try {
         this.host.serve(request, this.env, answer);
@@ -39,7 +45,22 @@ export class Conversation {
       }
     });
   }
+
+  alarm() {
+    this.watch();
+  }
+
+  watch() {
+    if (this.watched) return;
+    this.watched = true;
+    setTimeout(() => {
+      this.watched = false;
+      if (this.host.is_busy()) this.state.storage.setAlarm(Date.now() + ALARM_MS, { allowUnconfirmed: true }).catch(() => {});
+    }, ALARM_MS);
+  }
 }
+
+const ALARM_MS = 20_000;
 
 function raced(work) {
   let answer;

@@ -1,4 +1,4 @@
-// npm `@modelcontextprotocol/inspector`, the official tool for looking at a server, by its CLI: one process for each request.
+// npm `@modelcontextprotocol/inspector`, the official tool for looking at a server, by its CLI: a process for each request.
 //
 // It needs Node 22, which npm installs into node_modules/.bin; its home is a folder that is removed
 // again, and `--stored-auth-only` keeps it from starting a login. What it does: matrix.mjs.

@@ -27,7 +27,8 @@ export async function runClient(connect) {
   try {
     session = await within(connect(endpoint), 'connecting');
   } catch (error) {
-    for (const { server } of targets) for (const aspect of Object.keys(ASPECTS)) say({ server, aspect, failed: told(error) });
+    const cells = targets.flatMap(({ server }) => Object.keys(ASPECTS).map((aspect) => ({ server, aspect })));
+    for (const cell of cells) say({ ...cell, failed: told(error) });
     process.exit(0);
   }
   for (const target of targets) await visit(session, target);
@@ -43,6 +44,10 @@ export function answerTo({ requestedSchema }) {
 
 /** The answer to a sampling. */
 export const SAMPLED = { role: 'assistant', model: 'none', content: { type: 'text', text: 'sampled' } };
+
+/** What the client lets servers ask for, and the folder it works in. */
+export const CAPABILITIES = { sampling: {}, elicitation: {}, roots: {} };
+export const ROOTS = { roots: [{ uri: 'file:///work' }] };
 
 /** The request headers a client has to add; none without a token. */
 export function authorization({ token }) {
@@ -66,7 +71,8 @@ const ASPECTS = {
   async list(session, { prefix, call }) {
     const tools = await session.list();
     const ours = tools.filter((name) => name.startsWith(prefix));
-    if (!ours.includes(prefix + call.tool)) throw new Error(`\`${prefix}${call.tool}\` is not in the list: ${tools.join(', ')}`);
+    const wanted = prefix + call.tool;
+    if (!ours.includes(wanted)) throw new Error(`\`${wanted}\` is not in the list: ${tools.join(', ')}`);
     return `${ours.length} tools`;
   },
 

@@ -2,15 +2,16 @@
 
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 
-import { SAMPLED, answerTo, authorization, runClient } from './matrix.mjs';
+import { CAPABILITIES, ROOTS, SAMPLED, answerTo, authorization, runClient } from './matrix.mjs';
 
 await runClient(async (endpoint) => {
   const client = new Client(
     { name: 'turnpike-npm-client', version: '1.0.0' },
-    { capabilities: { sampling: {}, elicitation: {} }, versionNegotiation: { mode: 'auto' } },
+    { capabilities: CAPABILITIES, versionNegotiation: { mode: 'auto' } },
   );
   client.setRequestHandler('sampling/createMessage', async () => SAMPLED);
   client.setRequestHandler('elicitation/create', async ({ params }) => answerTo(params));
+  client.setRequestHandler('roots/list', async () => ROOTS);
   const transport = new StreamableHTTPClientTransport(new URL(endpoint.url), {
     requestInit: { headers: authorization(endpoint) },
   });

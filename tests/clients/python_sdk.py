@@ -120,6 +120,7 @@ async def session() -> AsyncIterator[Client]:
             read_timeout_seconds=REQUEST_TIMEOUT_S,
             sampling_callback=sample,
             elicitation_callback=answer,
+            list_roots_callback=roots,
         ) as client:
             yield client
 
@@ -127,6 +128,10 @@ async def session() -> AsyncIterator[Client]:
 async def sample(*_: Any) -> types.CreateMessageResult:
     content = types.TextContent(type="text", text="sampled")
     return types.CreateMessageResult(role="assistant", model="none", content=content)
+
+
+async def roots(*_: Any) -> types.ListRootsResult:
+    return types.ListRootsResult(roots=[types.Root(uri="file:///work")])
 
 
 async def answer(_: Any, params: Any) -> types.ElicitResult:

@@ -1,13 +1,18 @@
 // How does a client of the npm SDK 1.32 do what matrix.mjs asks, over any of its transports?
 
-import { CreateMessageRequestSchema, ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
+import {
+  CreateMessageRequestSchema,
+  ElicitRequestSchema,
+  ListRootsRequestSchema,
+} from '@modelcontextprotocol/sdk/types.js';
 
-import { SAMPLED, answerTo } from './matrix.mjs';
+import { CAPABILITIES, ROOTS, SAMPLED, answerTo } from './matrix.mjs';
 
 export async function sdkSession(Client, transport, name, end) {
-  const client = new Client({ name, version: '1.0.0' }, { capabilities: { sampling: {}, elicitation: {} } });
+  const client = new Client({ name, version: '1.0.0' }, { capabilities: CAPABILITIES });
   client.setRequestHandler(CreateMessageRequestSchema, async () => SAMPLED);
   client.setRequestHandler(ElicitRequestSchema, async ({ params }) => answerTo(params));
+  client.setRequestHandler(ListRootsRequestSchema, async () => ROOTS);
   await client.connect(transport);
   return {
     list: async () => (await client.listTools()).tools.map((tool) => tool.name),

@@ -9,7 +9,7 @@ mod seen;
 mod servers;
 mod table;
 
-use std::{fs, process::ExitCode};
+use std::{collections::BTreeMap, fs, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -94,14 +94,19 @@ impl<'a> Setting<'a> {
         let places: Vec<Place> = self.endpoints.iter().flat_map(|endpoint| self.servers.places(*endpoint)).collect();
         let work = places.into_iter().map(|place| see(self.workspace, client, place));
         let answers: Vec<Result<Vec<Seen>>> = stream::iter(work).buffer_unordered(AT_A_TIME).collect().await;
-        let mut problems = Vec::new();
+        let mut problems: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for answer in answers {
-            let seen = answer?;
-            problems.extend(seen.iter().filter_map(|one| self.expected.judge(one)));
-            self.seen.extend(seen);
+            for seen in answer? {
+                if let Some(problem) = self.expected.judge(&seen) {
+                    let same = problems.entry(format!("{}, {}: {problem}", seen.server, seen.endpoint));
+                    same.or_default().push(seen.aspect.clone());
+                }
+                self.seen.push(seen);
+            }
         }
-        problems.sort();
-        if problems.is_empty() { Ok(()) } else { bail!("{}", problems.join("\n  ")) }
+        let lines = problems.into_iter().map(|(problem, aspects)| format!("{problem} ({})", aspects.join(", ")));
+        let lines: Vec<String> = lines.collect();
+        if lines.is_empty() { Ok(()) } else { bail!("{}", lines.join("\n  ")) }
     }
 
     /// What was seen so far.

@@ -184,6 +184,20 @@ fn the_first_configuration_changes_everything() {
 }
 
 #[test]
+fn an_endpoint_comes_and_changes() {
+    let endpoint = |keys: &str| {
+        let text = format!("{SERVER}[[endpoints]]\nname = \"drafts\"\nservers = [\"files\"]\n{keys}");
+        Given::new(&text, "", &[])
+    };
+    let (without, old, new) = (Given::new(SERVER, "", &[]), endpoint(""), endpoint("scopes = [\"drafts\"]"));
+    let said = |one: &Given, other: &Given| plan(Some(one.side()), other.side(), &Observed::default()).settings;
+    let added = said(&without, &old);
+    assert_eq!((added.len(), added[0].of.as_str(), added[0].kind), (1, "endpoint `@drafts`", Kind::Added));
+    let changed = said(&old, &new);
+    assert_eq!((changed[0].keys[0].key.as_str(), changed[0].keys[0].old.as_ref()), ("scopes", None));
+}
+
+#[test]
 fn limits_tighten_and_loosen() {
     let limit =
         |text: &str| Given::new(&format!("{SERVER}[[prices]]\nserver = \"files\"\nper_call = 1\n{text}"), "", &[]);

@@ -161,6 +161,7 @@ impl From<modern::NotServed> for Refusal {
     fn from(problem: modern::NotServed) -> Self {
         let refuse = |status| Self::new(status, code::REFUSED, problem.to_string());
         match &problem {
+            modern::NotServed::Mismatch(mismatch) => Refused::Header(mismatch.clone()).into(),
             // What a server that knows nothing of 2026-07-28 would say, so that the caller begins with `initialize`.
             modern::NotServed::Legacy(_) => refuse(StatusCode::BAD_REQUEST),
             modern::NotServed::Full { .. } => refuse(StatusCode::TOO_MANY_REQUESTS).with(RETRY_AFTER, RETRY_AFTER_S),

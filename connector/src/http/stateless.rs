@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use bridge::claim::Refused;
+use mcp::header::Mirrors;
 use mcp::jsonrpc::code;
 use mcp::{Body, Message};
 
@@ -15,13 +16,17 @@ use crate::modern::request::Request;
 use crate::modern::{Modern, NotServed};
 
 /// Serves a message whose claim holds together.
-pub(super) async fn serve(modern: &Arc<Modern>, parsed: &Body<'_>) -> Result<Response, Refusal> {
+pub(super) async fn serve(modern: &Arc<Modern>, parsed: &Body<'_>, mirrors: &Mirrors) -> Result<Response, Refusal> {
     let Some(Message::Request(call)) = parsed.messages().first() else {
         modern.check().await?;
         // No client has anything to notify a server of (MCP 2026-07-28 basic/transports/streamable-http).
         return Ok(StatusCode::ACCEPTED.into_response());
     };
     let id = || call.id.map(|id| id.get().into());
+    if call.method == "tools/call" {
+        let checked = modern.check_headers(call, mirrors).await;
+        checked.map_err(|problem| Refusal::from(problem).of_request(id()))?;
+    }
     let request = Request::read(call).map_err(|unreadable| {
         Refusal::new(StatusCode::BAD_REQUEST, code::INVALID_PARAMS, unreadable.to_string()).of_request(id())
     })?;

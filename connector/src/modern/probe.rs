@@ -4,16 +4,15 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use bridge::claim;
 use bridge::probe::Verdict;
 use bytes::Bytes;
 use mcp::{Body, Message, Revision};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error};
 
-use super::request::Request;
+use super::request::{Request, client_info};
 use super::stateless::{Answer, Stateless};
 use crate::config::{Era, Limits, ServerSettings};
 use crate::ending::Ending;
@@ -55,7 +54,9 @@ impl Launch {
 
     async fn probe(&self) -> Result<Found, Ending> {
         let process = self.start()?;
-        let Some(mut discovery) = process.ask(&discover()).await else { return self.without_question().await };
+        let Some(mut discovery) = process.ask(&Request::own_modern("server/discover", json!({}))).await else {
+            return self.without_question().await;
+        };
         let wait = timeout(self.limits.probe_timeout, discovery.next()).await;
         let said = match wait {
             Ok(answer) => answer.map_or(Said::Nothing, |answer| read(&answer.message)),
@@ -143,19 +144,9 @@ fn initialized(answer: &Bytes) -> bool {
     reply.result.is_some()
 }
 
-fn discover() -> Request {
-    let [revision] = claim::SUPPORTED;
-    let meta = json!({ claim::VERSION: revision, claim::CAPABILITIES: {}, claim::CLIENT_INFO: client() });
-    Request::own("server/discover", &json!({ "_meta": meta }))
-}
-
 fn initialize() -> Request {
-    let params = json!({ "protocolVersion": Revision::V2025_11_25, "capabilities": {}, "clientInfo": client() });
+    let params = json!({ "protocolVersion": Revision::V2025_11_25, "capabilities": {}, "clientInfo": client_info() });
     Request::own("initialize", &params)
-}
-
-fn client() -> Value {
-    json!({ "name": "turnpike-connector", "version": env!("CARGO_PKG_VERSION") })
 }
 
 impl Started {

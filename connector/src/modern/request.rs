@@ -3,8 +3,8 @@
 use bridge::claim;
 use bridge::text::{self, Members, Unreadable};
 use mcp::Call;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 /// A request of MCP 2026-07-28, ready to be asked under any number.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +70,17 @@ impl Request {
         })
     }
 
+    /// A request of MCP 2026-07-28 of the connector's own. `params` is an object.
+    #[must_use]
+    pub fn own_modern(method: &str, mut params: Value) -> Self {
+        let [revision] = claim::SUPPORTED;
+        let meta = json!({ claim::VERSION: revision, claim::CAPABILITIES: {}, claim::CLIENT_INFO: client_info() });
+        if let Value::Object(members) = &mut params {
+            members.insert("_meta".to_owned(), meta);
+        }
+        Self::own(method, &params)
+    }
+
     /// A request of the connector's own, which wants no progress.
     #[must_use]
     pub fn own(method: &str, params: &Value) -> Self {
@@ -91,6 +102,11 @@ impl Request {
         let token = if self.token.is_some() { number.as_str() } else { "" };
         text::request(&number, &self.method, Some(&[&self.head, token, &self.tail].concat()))
     }
+}
+
+/// Who the connector says it is.
+pub(super) fn client_info() -> Value {
+    json!({ "name": "turnpike-connector", "version": env!("CARGO_PKG_VERSION") })
 }
 
 /// Line ends can only stand between the tokens of JSON, never inside a string, so a space does as well.

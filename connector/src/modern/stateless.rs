@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bridge::routing::Mismatch;
 use bytes::Bytes;
-use mcp::Body;
+use mcp::header::Mirrors;
 use mcp::jsonrpc::code;
+use mcp::{Body, Call};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -13,6 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::annotations::Annotations;
 use super::multiplex::{Multiplex, Number, Route, Unanswered, end_of_subscription};
 use super::outbox::{Full, Inbox, Outbox, outbox};
 use super::request::{Kind, Request};
@@ -32,6 +35,7 @@ pub struct Stateless {
     state: Mutex<State>,
     stdin: mpsc::Sender<Bytes>,
     ended: CancellationToken,
+    annotations: Annotations,
 }
 
 /// Whether a process has said anything.
@@ -72,6 +76,7 @@ impl Stateless {
             state: Mutex::new(state),
             stdin,
             ended: CancellationToken::new(),
+            annotations: Annotations::default(),
         };
         (Arc::new(process), told)
     }
@@ -92,6 +97,14 @@ impl Stateless {
         let (outbox, inbox) = outbox(self.limits.max_message_bytes);
         state.outboxes.insert(number, outbox);
         Some(Answer { process: Arc::clone(self), number, inbox, progress: Progress::Open })
+    }
+
+    /// Compares the headers of a `tools/call` that repeat its arguments with these.
+    ///
+    /// # Errors
+    /// [`Mismatch`]
+    pub async fn check(self: &Arc<Self>, call: &Call<'_>, mirrors: &Mirrors) -> Result<(), Mismatch> {
+        self.annotations.check(self, call, mirrors).await
     }
 
     /// Ends it: whoever waits is told why, subscriptions are cut off, and the process begins to end.

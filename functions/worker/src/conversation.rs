@@ -28,6 +28,11 @@ impl Host {
         Self::default()
     }
 
+    /// Whether somebody waits, or something is parked.
+    pub fn is_busy(&self) -> bool {
+        self.0.is_busy()
+    }
+
     /// Answers `request` by calling `answer` with the response, or with `null` where none can be made, or nobody waits
     /// for it.
     pub fn serve(&self, request: web_sys::Request, env: Env, answer: Function) {

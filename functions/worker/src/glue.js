@@ -21,7 +21,7 @@ export function head({ method, url, headers }) {
   for (const name of method === "POST" || method === "PUT" ? ["content-type", "content-length"] : ["last-event-id"]) read(name);
   // What a modern request repeats of its body. The names of the others depend on the tool: only then all are looked at.
   if (read("mcp-method") !== null) {
-    for (const name of ["mcp-name", ...headers.keys()]) if (name === "mcp-name" || name.startsWith("mcp-param-")) read(name);
+    for (const name of headers.keys()) if (name === "mcp-name" || name.startsWith("mcp-param-")) read(name);
   }
   if (method === "OPTIONS") read("access-control-request-headers");
   if (read("traceparent") !== null) read("tracestate");
@@ -143,7 +143,8 @@ async function within(fetching, headers, controller, deadline_ms, id) {
     throw error;
   } finally {
     clearTimeout(timer);
-    under_way.delete(id);
+    // A new instance of WebAssembly counts from the beginning.
+    if (under_way.get(id) === controller) under_way.delete(id);
   }
 }
 

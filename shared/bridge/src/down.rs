@@ -22,7 +22,7 @@ mod wire;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use mcp::{Body, Call, Message, jsonrpc};
+use mcp::{Body, Message, jsonrpc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -37,7 +37,7 @@ use self::{
 };
 use crate::{
     facade::{Action, Channel, End, Event, Facade, Hop, Moment},
-    text,
+    text::{self, Envelope, Members},
 };
 
 pub use parking::{PARKED_MAX, PARKED_MAX_MS, ROUNDS_MAX};
@@ -70,7 +70,7 @@ pub struct Down {
 
 impl Facade for Down {
     fn handle(&mut self, event: Event<'_>, moment: &Moment) -> Vec<Action> {
-        self.wire.now = moment.now;
+        (self.wire.now, self.wire.random) = (moment.now, moment.random);
         match event {
             Event::Posted { channel, body, .. } => self.posted(channel, body),
             // Neither streams nor sessions since 2026-07-28.
@@ -133,30 +133,37 @@ impl Down {
     }
 
     fn posted(&mut self, channel: Channel, body: &str) {
-        match jsonrpc::parse(body.as_bytes()) {
-            Ok(Body::Single(Message::Request(call))) => self.requested(channel, &call),
+        match Envelope::read(body) {
+            Ok(Envelope::Request { id, method, params }) => self.requested(channel, id, &method, params),
             // None is defined over HTTP; closing the stream is what cancels.
-            Ok(Body::Single(Message::Notification(_))) => self.wire.answer(channel, 202, None),
-            Ok(_) => self.malformed(channel, jsonrpc::code::INVALID_REQUEST, "a body is one request or notification"),
-            Err(error) => self.malformed(channel, error.code(), &error.to_string()),
+            Ok(Envelope::Notification { .. }) => self.wire.answer(channel, 202, None),
+            Ok(Envelope::Response { .. }) => self.malformed(channel, "null", INVALID),
+            Err(unreadable) => match jsonrpc::parse(body.as_bytes()) {
+                Ok(Body::Single(Message::Request(call))) => {
+                    let id = call.id.map_or("null", |id| id.get());
+                    self.refuse(channel, id, &Failure::Wrong(unreadable.to_string()));
+                }
+                Ok(_) => self.malformed(channel, "null", INVALID),
+                Err(error) => self.malformed(channel, "null", (error.code(), &error.to_string())),
+            },
         }
     }
 
-    fn malformed(&mut self, channel: Channel, code: i64, message: &str) {
-        self.wire.answer(channel, 400, Some(text::error("null", code, message, None)));
+    fn malformed(&mut self, channel: Channel, id: &str, (code, message): (i64, &str)) {
+        self.wire.answer(channel, 400, Some(text::error(id, code, message, None)));
     }
 
-    fn requested(&mut self, channel: Channel, call: &Call<'_>) {
-        let id = call.id.map_or("null", |id| id.get());
-        if GONE.contains(&&*call.method) || call.method.starts_with("tasks/") {
-            return self.refuse(channel, id, &Failure::NoMethod(call.method.clone().into_owned()));
+    fn requested(&mut self, channel: Channel, id: &str, method: &str, params: Members<'_>) {
+        if GONE.contains(&method) || method.starts_with("tasks/") {
+            return self.refuse(channel, id, &Failure::NoMethod(method.to_owned()));
         }
-        if call.method == "subscriptions/listen" {
-            return self.listen(channel, id, call);
+        if method == "subscriptions/listen" {
+            return self.listen(channel, id, &params);
         }
-        match Asked::read(call) {
-            Ok((asked, None)) => self.begin(channel, id, asked),
-            Ok((asked, Some(retry))) if asked.may_ask() => self.come_back(channel, id, asked, &retry),
+        let number = self.wire.number();
+        match Asked::read(method, params, number) {
+            Ok((asked, None)) => self.begin(number, channel, id, asked),
+            Ok((asked, Some(retry))) if asked.may_ask() => self.come_back(number, (channel, id), asked, &retry),
             Ok((_, Some(_))) => self.refuse(channel, id, &Failure::Forgotten),
             Err(wrong) => self.refuse(channel, id, &Failure::Wrong(wrong.to_string())),
         }
@@ -168,7 +175,13 @@ impl Down {
         let (generation, is_taken) = (flight.generation, flight.is_taken());
         match flight.purpose {
             Purpose::Initialize(_) if is_taken => self.named(generation, session_id),
+            // Nothing else is to come; a server that keeps its answer open does not keep callers waiting.
+            Purpose::Initialized => {
+                self.announced(generation, &End::Complete);
+                self.wire.release(hop);
+            }
             Purpose::Stream => self.stream_answered(hop, status),
+            Purpose::Exchange(number) if is_taken => self.taken(number),
             _ => {}
         }
     }
@@ -191,30 +204,34 @@ impl Down {
             flight.refusal = Some(message.to_owned());
             return;
         }
-        let generation = flight.generation;
-        match flight.purpose.clone() {
-            Purpose::Initialize(id) => self.initialized(hop, id, generation, message),
-            Purpose::Exchange(number) => self.hear(Some(number), hop, message),
-            Purpose::Stream => self.hear(None, hop, message),
-            Purpose::Learn(id) => {
-                if let Ok(Body::Single(Message::Response(reply))) = jsonrpc::parse(message.as_bytes())
-                    && opening::names(&reply, id)
-                {
-                    self.learned(hop, Some(&reply));
-                }
+        let (purpose, generation) = (flight.purpose.clone(), flight.generation);
+        // A server of 2025-03-26 may put several messages into one event.
+        let batch = if message.trim_start().starts_with('[') { text::items(message).ok() } else { None };
+        for message in batch.unwrap_or_else(|| vec![message]) {
+            if let Ok(message) = Envelope::read(message) {
+                self.understood(hop, &purpose, generation, message);
             }
-            Purpose::Subscribe(id, uri) => {
-                if let Ok(Body::Single(Message::Response(reply))) = jsonrpc::parse(message.as_bytes())
-                    && opening::names(&reply, id)
-                {
-                    self.watching(generation, &uri, reply.result.is_some());
-                }
+        }
+    }
+
+    fn understood(&mut self, hop: Hop, purpose: &Purpose, generation: u64, message: Envelope<'_>) {
+        match (purpose, message) {
+            (Purpose::Exchange(number), message) => self.hear(Some(*number), hop, message),
+            (Purpose::Stream, message) => self.hear(None, hop, message),
+            (Purpose::Initialize(sent), Envelope::Response { id, outcome }) if text::names(id, *sent) => {
+                self.initialized(hop, generation, &outcome);
             }
-            Purpose::Level if matches!(jsonrpc::parse(message.as_bytes()), Ok(Body::Single(Message::Response(_)))) => {
+            (Purpose::Learn(sent), Envelope::Response { id, outcome }) if text::names(id, *sent) => {
+                self.learned(hop, outcome.as_ref().ok());
+            }
+            (Purpose::Subscribe(sent, uri), Envelope::Response { id, outcome }) if text::names(id, *sent) => {
+                self.watching(generation, uri, outcome.is_ok());
+            }
+            (Purpose::Level, Envelope::Response { .. }) => {
                 self.session.barrier = self.session.barrier.filter(|barrier| *barrier != hop);
                 self.wire.release(hop);
             }
-            Purpose::Initialized | Purpose::Level | Purpose::Reply(_) | Purpose::Courtesy | Purpose::Over => {}
+            _ => {}
         }
     }
 
@@ -222,7 +239,7 @@ impl Down {
         let Some(flight) = self.wire.land(hop) else { return };
         match &flight.purpose {
             Purpose::Initialize(_) => self.not_initialized(&flight, end),
-            Purpose::Initialized => self.announced(&flight, end),
+            Purpose::Initialized => self.announced(flight.generation, end),
             Purpose::Level if self.session.barrier == Some(hop) => self.session.barrier = None,
             Purpose::Learn(_) => self.learned(hop, None),
             Purpose::Exchange(number) => self.ran_out(*number, hop, &flight, end),
@@ -256,3 +273,5 @@ fn undelivered(flight: &wire::Flight, end: &End) -> Option<Failure> {
 
 /// What was a method until 2025-11-25.
 const GONE: [&str; 5] = ["initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"];
+/// What a body has to be.
+const INVALID: (i64, &str) = (jsonrpc::code::INVALID_REQUEST, "a body is one request or notification");

@@ -3,6 +3,8 @@
 //! What is not touched keeps its bytes: numbers no double can hold, escapes, the order of members. Nothing is parsed into
 //! a tree, so that translating a message costs about one pass over it.
 
+mod envelope;
+
 use std::{borrow::Cow, fmt};
 
 use mcp::{Revision, json};
@@ -11,6 +13,8 @@ use serde::{
     de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
+
+pub use envelope::{Envelope, names};
 
 /// The members of a JSON object in their order, each name once, each value as it was spelled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -294,11 +298,13 @@ pub fn raw_error(id: &str, error: &str) -> String {
 }
 
 fn read<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Unreadable> {
-    let shape = |error: serde_json::Error| Unreadable::Shape {
-        at: json::clip(text).to_owned(),
-        what: json::clip(&error.to_string()).to_owned(),
-    };
-    serde_json::from_str(text).map_err(shape)
+    serde_json::from_str(text).map_err(|error: serde_json::Error| Unreadable::shape(text, &error.to_string()))
+}
+
+impl Unreadable {
+    fn shape(text: &str, what: &str) -> Self {
+        Self::Shape { at: json::clip(text).to_owned(), what: what.to_owned() }
+    }
 }
 
 struct Object<'a>(Vec<(Cow<'a, str>, Cow<'a, str>)>);

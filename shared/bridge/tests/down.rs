@@ -22,7 +22,7 @@ fn each_row_is_translated_as_its_golden_file_says() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/down");
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    assert!(files.len() >= 20, "golden files are missing: {files:?}");
+    assert!(files.len() >= 39, "golden files are missing: {files:?}");
     let mut wrong = Vec::new();
     for file in files {
         let golden: Value = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
@@ -46,6 +46,8 @@ struct Stage {
     /// The status the server's own stream is answered with, unless the file does that itself.
     stream: Option<u64>,
     sent: Vec<(String, Request)>,
+    /// The `requestState` of each answer that asked back.
+    states: Vec<Value>,
     now_ms: u64,
     actions: Vec<Value>,
 }
@@ -61,6 +63,7 @@ impl Stage {
             sessions: 0,
             stream: golden["stream"].as_u64(),
             sent: Vec::new(),
+            states: Vec::new(),
             now_ms: 0,
             actions: Vec::new(),
         };
@@ -83,7 +86,10 @@ impl Stage {
         let channel = Channel(what["channel"].as_u64().unwrap_or_default());
         let hop = what["hop"].as_str().map(|label| self.hop(label));
         match kind.as_str() {
-            "posted" => self.event(Event::Posted { channel, body: &what["body"].to_string(), session_id: None }),
+            "posted" => {
+                let body = self.recalled(&what["body"]).to_string();
+                self.event(Event::Posted { channel, body: &body, session_id: None });
+            }
             "left" => self.event(Event::Left { channel }),
             "listened" => self.event(Event::Listened { channel, last_event_id: None, session_id: None }),
             "deleted" => self.event(Event::Deleted { channel, session_id: None }),
@@ -136,6 +142,9 @@ impl Stage {
                 }
             }
             let shown = self.show(&action);
+            for message in [&shown["answer"]["message"], &shown["say"]["message"]] {
+                self.states.extend(message["result"].get("requestState").cloned());
+            }
             self.actions.push(shown);
         }
     }
@@ -197,6 +206,16 @@ impl Stage {
             Action::Close(channel) => json!({ "close": channel.0 }),
             Action::Wake(at) => json!({ "wake_at_ms": at.as_millis() - 1_800_000_000_000 }),
         }
+    }
+
+    /// `body` with the n-th state that was told in place of `$state#n`.
+    fn recalled(&self, body: &Value) -> Value {
+        let mut body = body.clone();
+        let told = body["params"]["requestState"].as_str().and_then(|state| state.strip_prefix("$state#"));
+        if let Some(nth) = told.map(|nth| nth.parse::<usize>().unwrap()) {
+            body["params"]["requestState"] = self.states[nth - 1].clone();
+        }
+        body
     }
 
     /// The hop of the newest request called `label`, or of the n-th with `label#n`.

@@ -53,6 +53,7 @@ fn play(golden: &Value) -> Value {
     for step in played["steps"].as_array_mut().unwrap() {
         let actions = player.step(&step["event"]);
         step["actions"] = Value::Array(actions);
+        step["idle"] = player.up.is_idle().into();
     }
     played
 }
@@ -183,7 +184,8 @@ fn spell(played: &Value) -> String {
 fn spell_step(step: &Value) -> String {
     let actions = step["actions"].as_array().into_iter().flatten();
     let actions: Vec<_> = actions.map(|one| format!("\n        {}", line(one))).collect();
-    format!("    {{\n      \"event\": {},\n      \"actions\": [{}]\n    }}", line(&step["event"]), actions.join(","))
+    let (event, actions, idle) = (line(&step["event"]), actions.join(","), &step["idle"]);
+    format!("    {{\n      \"event\": {event},\n      \"actions\": [{actions}],\n      \"idle\": {idle}\n    }}")
 }
 
 /// What happens comes first, what is said last.

@@ -20,7 +20,7 @@ use crate::{
     definitions::Place,
     draft::Draft,
     instances::{Missed, Reached, Way},
-    pipeline::{Cleared, traced},
+    pipeline::{Cleared, Passing, traced},
     platform::{Platform, Unanswered},
     refusal::Refusal,
     relay::CONVERSATION,
@@ -57,6 +57,7 @@ impl<P: Platform> Gateway<P> {
             mirrored: self.mirrored(cleared, body)?,
             trace: &draft.trace.clone(),
             repeatable: self.repeatable(&cleared.passing),
+            lens: Some(&cleared.passing),
         };
         let reached = self.decided(cleared, draft, self.send_alone(&cleared.passing.config, sending)).await??;
         match self.screen_alone(reached).await? {
@@ -68,9 +69,14 @@ impl<P: Platform> Gateway<P> {
     /// The response to a request of the gateway's own.
     pub(crate) async fn ask_alone(&self, place: &Place, trace: &TraceContext, body: &str) -> Result<String, Refusal> {
         let text = claim::envelope(body, &OWN_TERMS).map_err(|error| Refusal::Internal(error.to_string()))?;
+        self.ask_as_is(place, trace, &text).await
+    }
+
+    /// The response to a modern request, sent as it is spelled.
+    pub(crate) async fn ask_as_is(&self, place: &Place, trace: &TraceContext, text: &str) -> Result<String, Refusal> {
         let mirrored = mirrored(&jsonrpc::parse(text.as_bytes()).map_err(guard::Refused::from)?, &[])?;
-        let sending =
-            Alone { server: place.server(), at: &place.at, text: &text, mirrored, trace, repeatable: Repeatable::Yes };
+        let (server, at, repeatable) = (place.server(), &place.at, Repeatable::Yes);
+        let sending = Alone { server, at, text, mirrored, trace, repeatable, lens: None };
         let reached = self.send_alone(&place.config, sending).await?;
         match self.screen_alone(reached).await? {
             Screened::Native(reached) => {
@@ -85,6 +91,9 @@ impl<P: Platform> Gateway<P> {
 
     /// Sends a request to where it leads. Another instance is tried where the request may be repeated.
     pub(crate) async fn send_alone(&self, config: &Config, sending: Alone<'_>) -> Result<Reached<P::Body>, Refusal> {
+        if let At::Federation(federated) = sending.at {
+            return Box::pin(self.send_federated(federated, &sending)).await;
+        }
         if let At::Conversation(made) = sending.at {
             let request = self.request_alone(CONVERSATION, None, &sending)?;
             return self.converse(sending.server, made, request).await.map_err(Refusal::from);
@@ -166,6 +175,7 @@ impl<P: Platform> Gateway<P> {
 }
 
 /// A modern request that is ready to be sent.
+#[derive(Clone)]
 pub(crate) struct Alone<'a> {
     pub(crate) server: &'a Server,
     pub(crate) at: &'a At,
@@ -173,6 +183,8 @@ pub(crate) struct Alone<'a> {
     pub(crate) mirrored: Vec<(HeaderName, HeaderValue)>,
     pub(crate) trace: &'a TraceContext,
     pub(crate) repeatable: Repeatable,
+    /// Who looks at what comes back of many servers.
+    pub(crate) lens: Option<&'a Passing<'a>>,
 }
 
 /// The headers that repeat a modern body.

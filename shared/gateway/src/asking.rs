@@ -96,7 +96,7 @@ impl<P: Platform> Gateway<P> {
             binding: self.binding(passing, call)?,
             conversation: match at {
                 At::Conversation(made) => Some(made.name.clone()),
-                At::Session(_) | At::Instances => None,
+                At::Session(_) | At::Instances | At::Federation(_) => None,
             },
             server: passing.server().name.clone(),
             expires: self.platform.now().plus_millis(STATE_MS),
@@ -105,7 +105,7 @@ impl<P: Platform> Gateway<P> {
 
     fn binding(&self, passing: &Passing<'_>, call: &Call<'_>) -> Result<Binding, Refusal> {
         let principal = passing.caller.principal.binding();
-        let bound = Binding::of(principal, &passing.server().name, call);
+        let bound = Binding::of(principal, &passing.aim.target.server().name, call);
         bound.map_err(|unreadable| Refusal::Params(unreadable.to_string()))
     }
 

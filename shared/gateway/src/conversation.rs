@@ -17,9 +17,6 @@ mod hop;
 mod mirrored;
 mod terms;
 
-#[cfg(test)]
-mod tests;
-
 use std::{cell::RefCell, rc::Rc};
 
 use bridge::facade::{self, Channel};
@@ -51,6 +48,7 @@ pub struct Conversation(Rc<RefCell<Door>>);
 struct Door {
     inbox: Option<mpsc::UnboundedSender<Came>>,
     last_channel: u64,
+    is_busy: bool,
 }
 
 /// Why a request is not heard. Only the gateway asks, so this is for its operator.
@@ -77,6 +75,17 @@ impl Conversation {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.0.borrow().inbox.is_some()
+    }
+
+    /// Whether somebody waits, or something is parked: its place must not be given up.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        let door = self.0.borrow();
+        door.inbox.is_some() && door.is_busy
+    }
+
+    fn busy(&self, is_busy: bool) {
+        self.0.borrow_mut().is_busy = is_busy;
     }
 
     fn number(&self) -> Channel {
@@ -112,7 +121,7 @@ impl<P: Platform> Gateway<P> {
         };
         let asked = Asked::of(&head, String::from_utf8(bytes.into()).map_err(|_| Unheard::Text)?);
         let config = self.config().await.map_err(|failure| Unheard::Config(failure.to_string()))?;
-        let inbox = self.enter(conversation, &config, terms)?;
+        let inbox = self.enter(conversation, &config, terms);
         let channel = conversation.number();
         let (exit, head) = oneshot::channel();
         let leaving = Leaving::new(channel, inbox.clone());
@@ -124,23 +133,17 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// The way to the façade, which is made if it is not there.
-    fn enter(
-        &self,
-        conversation: &Conversation,
-        config: &Config,
-        terms: Terms,
-    ) -> Result<mpsc::UnboundedSender<Came>, Unheard> {
+    fn enter(&self, conversation: &Conversation, config: &Config, terms: Terms) -> mpsc::UnboundedSender<Came> {
         if let Some(inbox) = &conversation.0.borrow().inbox {
-            return Ok(inbox.clone());
+            return inbox.clone();
         }
         let idle = terms.idle(config);
-        let facade = terms.facade().map_err(Unheard::Terms)?;
         let (inbox, arrivals) = mpsc::unbounded();
         conversation.0.borrow_mut().inbox = Some(inbox.clone());
-        let driver = Driver::new(facade, terms.behind, idle, (inbox.clone(), arrivals));
+        let driver = Driver::new(terms.facade(), terms.behind, idle, (inbox.clone(), arrivals));
         let (gateway, conversation) = (self.clone(), conversation.clone());
         self.platform.defer(async move { gateway.drive(driver, conversation).await });
-        Ok(inbox)
+        inbox
     }
 
     fn opened(

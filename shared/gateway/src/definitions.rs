@@ -118,12 +118,17 @@ impl<P: Platform> Gateway<P> {
 
     /// The definition of each tool, as the server spells it.
     pub(crate) async fn listed(&self, place: &Place) -> Result<Vec<String>, Refusal> {
+        self.listed_all(place, Kind::Tools).await
+    }
+
+    /// Every item of a list, as the server spells it.
+    pub(crate) async fn listed_all(&self, place: &Place, kind: Kind) -> Result<Vec<String>, Refusal> {
         let (mut listed, mut cursor) = (Vec::new(), None);
         for _ in 0..PAGES_MAX {
-            let text = self.ask(place, Kind::Tools.method(), &json!({ "cursor": cursor })).await?;
-            let page = match page::read(Kind::Tools, &text) {
+            let text = self.ask(place, kind.method(), &json!({ "cursor": cursor })).await?;
+            let page = match page::read(kind, &text) {
                 Ok(page) => page,
-                // A server without tools.
+                // A server without any.
                 Err(page::Unreadable::Refused(_)) => break,
                 Err(unreadable) => return Err(Refusal::Garbage(unreadable.to_string())),
             };
@@ -221,7 +226,9 @@ impl Place {
     fn instance(&self) -> &str {
         match &self.at {
             At::Session(route) => &route.row.instance,
-            At::Instances | At::Conversation(_) => self.server().instances.first().map_or("", String::as_str),
+            At::Instances | At::Conversation(_) | At::Federation(_) => {
+                self.server().instances.first().map_or("", String::as_str)
+            }
         }
     }
 }

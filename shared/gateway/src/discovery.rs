@@ -32,7 +32,7 @@ impl<P: Platform> Gateway<P> {
         let passing = &cleared.passing;
         let kinds: Vec<Kind> = passing.said.asked.iter().filter_map(|asked| Kind::of_method(asked.method)).collect();
         let silence = passing.config.resilience(cleared.server()).stream_idle;
-        if let (Course::Alone(_), Body::Single(Message::Request(call))) = (&cleared.course, body)
+        if let (Course::Alone(..), Body::Single(Message::Request(call))) = (&cleared.course, body)
             && may_ask(&call.method)
         {
             return self.asked_back(cleared, (&at, call), draft, reached).await;
@@ -50,7 +50,7 @@ impl<P: Platform> Gateway<P> {
         Ok(self.finished(draft, status, &headers, body))
     }
 
-    fn fate(&self, passing: &Passing<'_>, place: &Place, item: &Item<'_>) -> Fate {
+    pub(crate) fn fate(&self, passing: &Passing<'_>, place: &Place, item: &Item<'_>) -> Fate {
         let sight = match item.kind {
             Kind::Tools => self.sees_tool(passing, place, item),
             Kind::Prompts => self.sees(passing, Action::GetPrompt(&item.key), None),

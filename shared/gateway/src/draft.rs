@@ -75,6 +75,11 @@ impl Draft {
         self.trace = trace;
     }
 
+    /// It is found out which server it is for.
+    pub(crate) fn leads_to(&mut self, server: &str) {
+        self.decision.server = Some(server.to_owned());
+    }
+
     pub(crate) fn called_by(&mut self, who: &Rc<Who>) {
         self.decision.who = Some(Rc::clone(who));
     }

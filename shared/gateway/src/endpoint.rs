@@ -3,9 +3,9 @@
 /// An endpoint of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint<'a> {
-    /// `/mcp/{server}`
+    /// `/mcp/{server}`; `/mcp/@{name}` of some servers, as `@name`; `/mcp` of all of them, as nothing.
     Server(&'a str),
-    /// `/.well-known/oauth-protected-resource[/mcp/{server}]` (RFC 9728 §3.1): of one server, or of the gateway.
+    /// `/.well-known/oauth-protected-resource[/mcp[/{server}]]` (RFC 9728 §3.1): of one server, or of the gateway.
     Metadata(Option<&'a str>),
     /// `/api/…`
     Api(Api<'a>),
@@ -36,14 +36,17 @@ pub(crate) enum Api<'a> {
 
 impl<'a> Endpoint<'a> {
     pub(crate) fn of(path: &'a str) -> Self {
-        let named = |prefix: &str| path.strip_prefix(prefix).filter(|name| is_name(name));
+        let named = |prefix: &str| match path.strip_prefix(prefix)? {
+            "" => Some(""),
+            rest => rest.strip_prefix('/').filter(|name| is_name(name.strip_prefix('@').unwrap_or(name))),
+        };
         match path {
             "/healthz" => Self::Health,
             "/readyz" => Self::Ready,
             "/.well-known/oauth-protected-resource" => Self::Metadata(None),
             _ => None
-                .or_else(|| named("/mcp/").map(Self::Server))
-                .or_else(|| named("/.well-known/oauth-protected-resource/mcp/").map(|name| Self::Metadata(Some(name))))
+                .or_else(|| named("/mcp").map(Self::Server))
+                .or_else(|| named("/.well-known/oauth-protected-resource/mcp").map(|name| Self::Metadata(Some(name))))
                 .or_else(|| path.strip_prefix("/api/").and_then(Api::of).map(Self::Api))
                 .unwrap_or(Self::Unknown),
         }
@@ -63,6 +66,11 @@ impl<'a> Api<'a> {
             _ => None,
         }
     }
+}
+
+/// Where the endpoint `name` is, as [`Endpoint::Server`] has it.
+pub(crate) fn path(name: &str) -> String {
+    if name.is_empty() { "/mcp".to_owned() } else { format!("/mcp/{name}") }
 }
 
 /// A SHA-256 as bundles are addressed by: 64 hexadecimal digits in lower case.
@@ -95,7 +103,11 @@ mod tests {
         for path in ["/api", "/api/", "/api/bundles/live", "/api/bundles/..", "/api/live/x", "/api/audit/"] {
             assert_eq!(Endpoint::of(path), Endpoint::Unknown, "{path}");
         }
-        for path in ["/mcp", "/mcp/", "/mcp/a/b", "/mcp/A", "/mcp/%61", "/", "/mcp/a?b"] {
+        assert_eq!(Endpoint::of("/mcp"), Endpoint::Server(""));
+        assert_eq!(Endpoint::of("/mcp/@research"), Endpoint::Server("@research"));
+        for path in
+            ["/mcp/", "/mcp/@", "/mcp/@@a", "/mcp/a@b", "/mcpa", "/mcp/a/b", "/mcp/A", "/mcp/%61", "/", "/mcp/a?b"]
+        {
             assert_eq!(Endpoint::of(path), Endpoint::Unknown, "{path}");
         }
     }

@@ -2,10 +2,7 @@
 
 use std::rc::Rc;
 
-use bridge::{
-    claim::Envelope,
-    probe::{self, Era, Known},
-};
+use bridge::probe::{self, Era, Known};
 use mcp::{Revision, digest, jsonrpc};
 use registry::{EraSetting, Server};
 use serde_json::json;
@@ -15,8 +12,7 @@ use upstream::Repeatable;
 use crate::{
     alone::{Alone, mirrored},
     config::Config,
-    course::{At, Made},
-    pipeline::Passing,
+    course::{At, Client, Made},
     platform::Platform,
     refusal::Refusal,
     serve::Gateway,
@@ -24,10 +20,16 @@ use crate::{
 
 impl<P: Platform> Gateway<P> {
     /// Where a modern request leads: to the server itself, or to the façade in front of one that is not modern.
-    pub(crate) async fn at(&self, passing: &Passing<'_>, envelope: &Envelope<'_>) -> Result<At, Refusal> {
-        match self.era(&passing.config, passing.server()).await? {
+    pub(crate) async fn at(
+        &self,
+        config: &Config,
+        server: &Server,
+        principal: &[u8; 32],
+        client: &Client<'_>,
+    ) -> Result<At, Refusal> {
+        match self.era(config, server).await? {
             Era::Modern(_) => Ok(At::Instances),
-            Era::Legacy => Ok(At::Conversation(Rc::new(Made::down(passing, envelope)?))),
+            Era::Legacy => Ok(At::Conversation(Rc::new(Made::down(server, principal, client)?))),
         }
     }
 
@@ -69,7 +71,7 @@ impl<P: Platform> Gateway<P> {
         let text = probe::discover_request(PROBE_ID, &json!({ "name": "turnpike", "version": "0.1.0" }));
         let mirrored = mirrored(&jsonrpc::parse(text.as_bytes()).map_err(guard::Refused::from)?, &[])?;
         let (at, repeatable) = (&At::Instances, Repeatable::Yes);
-        let sending = Alone { server, at, text: &text, mirrored, trace: &trace, repeatable };
+        let sending = Alone { server, at, text: &text, mirrored, trace: &trace, repeatable, lens: None };
         let reached = self.send_alone(config, sending).await?;
         let status = reached.answer.response.status();
         let said = match self.hear(reached.answer, 1, server.timeout).await {

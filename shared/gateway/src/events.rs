@@ -1,12 +1,12 @@
 //! How is a stream handed on whose events have to be looked at? One by one, as they come.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream;
 use http::{Response, StatusCode};
 use mcp::{jsonrpc, sse};
-use quota::answer::{Format, Measured, Meter};
+use quota::answer::{Format, Meter};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     heard::count_responses,
     instances::{Reached, Seat},
     meter::Next,
-    platform::{Abort, Platform},
+    platform::{Abort, Answer, Platform},
     serve::Gateway,
 };
 
@@ -30,17 +30,43 @@ impl<P: Platform> Gateway<P> {
         silence: Duration,
         seal: Seal,
     ) -> Response<P::Body> {
+        let count = Count { ending: draft.ending(), meter: Meter::new(Format::EventStream) };
+        let edit = move |message: &str| seal.seal(message).map(Cow::into_owned).map_err(|refusal| refusal.reason());
+        let passed = self.passed(reached, silence, (edit, Some(count), draft.answers.clone()));
+        let (head, body) = passed.answer.response.into_parts();
+        response(head.status, &head.headers, body)
+    }
+
+    /// An event stream with each message as `rewrite` gives it.
+    pub(crate) fn rewritten(
+        &self,
+        reached: Reached<P::Body>,
+        silence: Duration,
+        rewrite: impl Fn(&str) -> String + 'static,
+    ) -> Reached<P::Body> {
+        self.passed(reached, silence, (move |message: &str| Ok(rewrite(message)), None, None))
+    }
+
+    fn passed(
+        &self,
+        reached: Reached<P::Body>,
+        silence: Duration,
+        (edit, count, answers): (
+            impl Fn(&str) -> Result<String, String> + 'static,
+            Option<Count>,
+            Option<Box<RawValue>>,
+        ),
+    ) -> Reached<P::Body> {
         let Reached { answer, seat } = reached;
         let (head, body) = answer.response.into_parts();
         let relay = Relay {
             gateway: self.clone(),
             body,
             parser: sse::Parser::new(EVENT_MAX_BYTES),
-            seal,
+            edit: Box::new(edit),
             silence,
-            answers: draft.answers.clone(),
-            meter: Some(Meter::new(Format::EventStream)),
-            ending: Some(draft.ending()),
+            answers,
+            count,
             status: head.status,
             bytes_out: 0,
             is_answered: false,
@@ -48,20 +74,30 @@ impl<P: Platform> Gateway<P> {
             _seat: seat,
         };
         let events = stream::unfold(relay, |mut relay| async move { relay.next().await.map(|bytes| (bytes, relay)) });
-        response(head.status, &head.headers, self.platform.body(events))
+        let response = Response::from_parts(head, self.platform.body(events));
+        // Who cuts it off drops the stream, and with it what is behind.
+        Reached { answer: Answer { response, arrived: None, abort: Abort::new(|| {}) }, seat: None }
     }
 }
+
+/// What is counted of a stream that goes to a caller.
+struct Count {
+    ending: Ending,
+    meter: Meter,
+}
+
+/// What a message becomes, or why the stream is cut off.
+type Edit = Box<dyn Fn(&str) -> Result<String, String>>;
 
 /// A stream on its way through; dropped before its end, it is cut off at the upstream too.
 struct Relay<P: Platform> {
     gateway: Gateway<P>,
     body: P::Body,
     parser: sse::Parser,
-    seal: Seal,
+    edit: Edit,
     silence: Duration,
     answers: Option<Box<RawValue>>,
-    meter: Option<Meter>,
-    ending: Option<Ending>,
+    count: Option<Count>,
     status: StatusCode,
     bytes_out: u64,
     is_answered: bool,
@@ -72,7 +108,7 @@ struct Relay<P: Platform> {
 impl<P: Platform> Relay<P> {
     /// What the caller gets next; `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
-        self.ending.as_ref()?;
+        self.abort.as_ref()?;
         let written = match self.gateway.next(&mut self.body, self.silence).await {
             Next::Data(data) => self.passed(&data),
             Next::End if self.is_answered => Err("complete".to_owned()),
@@ -93,14 +129,14 @@ impl<P: Platform> Relay<P> {
 
     /// The events that `data` completes, or why there will be no more.
     fn passed(&mut self, data: &[u8]) -> Result<String, String> {
-        if let Some(meter) = &mut self.meter {
-            meter.push(data);
+        if let Some(count) = &mut self.count {
+            count.meter.push(data);
         }
         let events = self.parser.push(data).map_err(|error| format!("cut off: {error}"))?;
         let mut written = String::new();
         for mut event in events {
             self.is_answered |= count_responses(&event.data) > 0;
-            event.data = self.seal.seal(&event.data).map_err(|refusal| refusal.reason())?.into_owned();
+            event.data = (self.edit)(&event.data)?;
             written.push_str(&event.encode());
         }
         // Something that is no event came, such as a comment: it keeps the connection alive on this side too.
@@ -120,9 +156,8 @@ impl<P: Platform> Relay<P> {
         if let Some(abort) = self.abort.take() {
             abort.abort();
         }
-        let Some(ending) = self.ending.take() else { return };
-        let measured = self.meter.take().map_or_else(Measured::default, Meter::finish);
-        self.gateway.ended(ending, (self.status, end), self.bytes_out, &measured);
+        let Some(Count { ending, meter }) = self.count.take() else { return };
+        self.gateway.ended(ending, (self.status, end), self.bytes_out, &meter.finish());
     }
 }
 

@@ -65,7 +65,7 @@ impl<P: Platform> Gateway<P> {
     ) -> Result<Response<P::Body>, Refusal> {
         let server = cleared.server();
         let ticket = self.mint(&cleared.passing.caller.principal, server)?;
-        let made = Made::up(&ticket, server);
+        let made = Made::up(&ticket, server, cleared.passing.aim.federated.as_deref());
         let request = opening.request(CONVERSATION, None)?;
         let reached = match draft.is_decided() {
             true => self.converse(server, &made, request).await,

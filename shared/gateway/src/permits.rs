@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
+use bridge::federation::route::Unroutable;
 use guard::Verb;
 use identity::Principal;
-use mcp::definition::Hints;
+use mcp::{definition::Hints, json::clip};
 use policy::{Action, Circumstances, Denied, Outlook, Permit, Sight, Subject, Tool, Who};
 use registry::{Server, Target};
 use upstream::Repeatable;
@@ -39,7 +40,7 @@ impl<P: Platform> Gateway<P> {
         course: &Course,
         mut permit: Permit,
     ) -> Result<Permit, Refusal> {
-        if !passing.config.is_watched(passing.server()) {
+        if !passing.is_at_endpoint() && !passing.config.is_watched(passing.server()) {
             return Ok(permit);
         }
         match passing.admitted.verb {
@@ -47,7 +48,10 @@ impl<P: Platform> Gateway<P> {
             Verb::Delete => permit.and(self.permit_bare(passing, course, Action::EndSession)?),
             Verb::Post => {
                 for asked in &passing.said.asked {
-                    permit.and(self.permit_one(passing, course, asked).await?);
+                    permit.and(match passing.is_at_endpoint() {
+                        true => self.permit_somewhere(passing, course, asked)?,
+                        false => self.permit_one(passing, course, asked).await?,
+                    });
                 }
                 if passing.said.responds {
                     permit.and(self.permit_bare(passing, course, Action::Respond)?);
@@ -73,8 +77,44 @@ impl<P: Platform> Gateway<P> {
         }
     }
 
+    /// Leave for what is meant for an endpoint of many servers: one of them has to allow it, and only those that do are
+    /// asked. A resource is its own server's to allow.
+    fn permit_somewhere(&self, passing: &Passing<'_>, course: &Course, asked: &Asked<'_>) -> Result<Permit, Refusal> {
+        let Some(federated) = &passing.aim.federated else { return Err(Refusal::NoEndpoint) };
+        let named = asked.target.as_deref().unwrap_or_default();
+        let (servers, named): (Vec<&str>, &str) = match (asked.method, federated.view.resource(named)) {
+            ("resources/subscribe", Some((server, own))) => (vec![server], own),
+            ("resources/subscribe", None) => return Err(Unroutable::Resource(clip(named).to_owned()).into()),
+            _ => (federated.view.servers().collect(), named),
+        };
+        let mut verdict = Err(Refusal::NotFound(registry::NotFound));
+        for server in servers {
+            let passing = passing.at_server(federated.config.registry.configured(server)?);
+            let decided = match passing.config.is_watched(passing.server()) {
+                true => {
+                    let outlook = self.outlook(&passing, Action::of_method(asked.method, named), None);
+                    self.decide(&passing, course, asked, &outlook).map_err(|denied| forbidden(&passing, course, denied))
+                }
+                false => policy::scoped(&passing.caller.principal.scopes, &[]).map_err(Refusal::from),
+            };
+            verdict = match (verdict, decided) {
+                (Ok(mut permit), Ok(other)) => {
+                    permit.and(other);
+                    Ok(permit)
+                }
+                (Ok(permit), Err(_)) | (Err(_), Ok(permit)) => Ok(permit),
+                (Err(_), Err(refusal)) => Err(refusal),
+            };
+        }
+        verdict
+    }
+
     /// Leave for what has no message of its own.
     fn permit_bare(&self, passing: &Passing<'_>, course: &Course, action: Action<'_>) -> Result<Permit, Denied> {
+        if passing.is_at_endpoint() {
+            // The session, its stream and its answers: each message on the way is decided by itself.
+            return policy::scoped(&passing.caller.principal.scopes, &[]);
+        }
         self.decide(passing, course, &Asked::default(), &self.outlook(passing, action, None))
     }
 
@@ -102,8 +142,8 @@ impl<P: Platform> Gateway<P> {
         outlook: &Outlook,
     ) -> Result<Permit, Denied> {
         let client = match course {
-            Course::Session(_, route) => route.row.client.as_deref(),
-            Course::Opening | Course::Alone(_) => passing.said.client.as_deref(),
+            Course::Session(_, route, _) => route.row.client.as_deref(),
+            Course::Opening | Course::Alone(..) => passing.said.client.as_deref(),
         };
         let revision = course.revision().or(passing.admitted.revision);
         let circumstances = Circumstances {

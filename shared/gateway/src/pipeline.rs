@@ -8,17 +8,19 @@ use std::rc::Rc;
 use bridge::claim::{self, Claim};
 use guard::{Admitted, Verb};
 use http::{Method, Request, Response, request::Parts};
-use mcp::Body;
+use mcp::{Body, Call, Message, page::Kind};
 use policy::Permit;
 use quota::Grant;
 use registry::{Server, Target};
 use telemetry::TraceContext;
 
 use crate::{
+    aim::Aim,
     config::Config,
     course::{At, Course},
     definitions::Place,
     draft::Draft,
+    federated::Federated,
     identify::Caller,
     platform::Platform,
     quotas::Tolls,
@@ -32,6 +34,9 @@ pub(crate) struct Passing<'a> {
     pub(crate) config: Rc<Config>,
     pub(crate) admitted: Admitted,
     pub(crate) caller: Caller,
+    /// What its path names.
+    pub(crate) aim: Aim,
+    /// The server it is meant for; the endpoint itself, where it is meant for many.
     pub(crate) target: Target,
     pub(crate) claim: Claim<'a>,
     pub(crate) said: Said<'a>,
@@ -47,7 +52,7 @@ pub(crate) struct Cleared<'a> {
 }
 
 impl<P: Platform> Gateway<P> {
-    /// Answers a request to `/mcp/{server}`.
+    /// Answers a request to `/mcp/{server}`, or to an endpoint of many servers.
     pub(crate) async fn exchange(
         &self,
         config: &Rc<Config>,
@@ -75,34 +80,38 @@ impl<P: Platform> Gateway<P> {
         self.trace(draft, admitted.trace.as_ref());
         let caller = self.identify(config, &admitted, &config.resource(server)).await?;
         draft.called_by(&caller.who);
-        let target = config.registry.find(server, &caller.principal.tenant)?;
-        let scoped = policy::scoped(&caller.principal.scopes, &target.server().scopes)?;
+        let aim = config.aim(server, &caller.principal)?;
+        let scoped = policy::scoped(&caller.principal.scopes, &aim.target.server().scopes)?;
 
         let bytes = self.body(config, head, body).await?;
         let body = if admitted.verb == Verb::Post { Some(guard::read(&bytes)?) } else { None };
         draft.answers = body.as_ref().and_then(said::id).map(ToOwned::to_owned);
         let claim = claim(&mut admitted, body.as_ref())?;
-        let said = body.as_ref().map_or_else(|| Ok(Said::default()), Said::of)?;
+        let led = self.led(&aim, body.as_ref()).await?;
+        let own = led.as_ref().map(|led| guard::read(led.text.as_bytes())).transpose()?;
+        let said = own.as_ref().or(body.as_ref()).map_or_else(|| Ok(Said::default()), Said::of)?;
+        let target = led.as_ref().map_or_else(|| aim.target.clone(), |led| led.target.clone());
+        draft.leads_to(&target.server().name);
         self.trace(draft, said.parent.as_ref().or(admitted.trace.as_ref()));
 
         let trace = draft.trace.clone();
-        let passing = Passing { config: Rc::clone(config), admitted, caller, target, claim, said, trace };
+        let passing = Passing { config: Rc::clone(config), admitted, caller, aim, target, claim, said, trace };
         let ticket = self.ticket(&passing)?;
         let tolls = Tolls::of(config, passing.charged());
         let need = draft.carries(bytes.len(), &passing, &tolls);
         let grant = self.draw(config, &tolls, need).await?;
-        let course = self.course(&passing, ticket, draft).await?;
+        let course = self.course(&passing, (ticket, body.as_ref()), draft).await?;
         let permit = self.permit(&passing, &course, scoped).await?;
         draft.permitted(&permit);
         let cleared = Cleared { passing, course, evidence: (permit, grant) };
         match (&cleared.course, &body) {
             (Course::Opening, Some(body)) => self.initialize(&cleared, body, draft).await,
-            (Course::Alone(at), Some(body)) => self.relay_alone(&cleared, at, body, draft).await,
-            (Course::Session(ticket, route), Some(body)) => self.relay(&cleared, (ticket, route), body, draft).await,
-            (Course::Session(ticket, route), None) if head.method == Method::DELETE => {
+            (Course::Alone(to, _), Some(body)) => self.relay_alone(&cleared, to, body, draft).await,
+            (Course::Session(ticket, route, _), Some(body)) => self.relay(&cleared, (ticket, route), body, draft).await,
+            (Course::Session(ticket, route, _), None) if head.method == Method::DELETE => {
                 self.delete(&cleared, (ticket, route), draft).await
             }
-            (Course::Session(ticket, route), None) => self.listen(&cleared, (ticket, route), draft).await,
+            (Course::Session(ticket, route, _), None) => self.listen(&cleared, (ticket, route), draft).await,
             (_, None) => Err(Refusal::NoSession),
         }
     }
@@ -119,6 +128,35 @@ impl<P: Platform> Gateway<P> {
 impl Passing<'_> {
     pub(crate) fn server(&self) -> &Server {
         self.target.server()
+    }
+
+    /// Whether it is meant for an endpoint itself, and not for one of its servers.
+    pub(crate) fn is_at_endpoint(&self) -> bool {
+        self.aim.federated.is_some() && self.server().name == self.aim.target.server().name
+    }
+
+    /// The request for a list that `body` is, if it is one of many servers.
+    pub(crate) fn lists<'b>(&self, body: &'b Body<'b>) -> Option<(&Federated, &'b Call<'b>)> {
+        match (&self.aim.federated, body) {
+            (Some(federated), Body::Single(Message::Request(call))) if Kind::of_method(&call.method).is_some() => {
+                Some((federated, call))
+            }
+            _ => None,
+        }
+    }
+
+    /// The same caller at another server, with nothing to say.
+    pub(crate) fn at_server(&self, target: Target) -> Passing<'static> {
+        Passing {
+            config: Rc::clone(&self.config),
+            admitted: self.admitted.clone(),
+            caller: self.caller.clone(),
+            aim: self.aim.clone(),
+            target,
+            claim: Claim::Legacy,
+            said: Said::default(),
+            trace: self.trace.clone(),
+        }
     }
 
     /// Whom it is counted for.

@@ -46,6 +46,9 @@ pub enum Refusal {
     /// It claims a modern revision, and does not hold together.
     #[error(transparent)]
     Claim(#[from] bridge::claim::Refused),
+    /// It is meant for none of the servers of an endpoint.
+    #[error(transparent)]
+    Unroutable(#[from] bridge::federation::route::Unroutable),
     /// The state it returns is none of this caller's.
     #[error("{}", bridge::seal::Refusal::PUBLIC)]
     State(#[from] bridge::seal::Refusal),
@@ -139,7 +142,7 @@ impl Refusal {
             }
             Self::Denied(_) => StatusCode::FORBIDDEN,
             // The exchange is in order; what it asked for is not. A client fails the one call and keeps its session.
-            Self::Forbidden(_) | Self::NoTool(..) | Self::State(_) => StatusCode::OK,
+            Self::Forbidden(_) | Self::NoTool(..) | Self::State(_) | Self::Unroutable(_) => StatusCode::OK,
             Self::NoEndpoint | Self::NotFound(_) | Self::Session(_) | Self::Lost(_) => StatusCode::NOT_FOUND,
             Self::Exceeded(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Broken(_) | Self::Garbage(_) => StatusCode::BAD_GATEWAY,
@@ -168,6 +171,7 @@ impl Refusal {
         match self {
             Self::Guard(refused) => refused.code(),
             Self::Claim(refused) => refused.code(),
+            Self::Unroutable(unroutable) => unroutable.code(),
             Self::Params(_)
             | Self::NoTool(..)
             | Self::State(_)
@@ -201,7 +205,7 @@ impl Refusal {
     fn headers(&self, config: &Config, server: Option<&str>, headers: &mut HeaderMap) {
         let needed = server.map_or(&[][..], |server| config.registry.public_scopes(server));
         let challenge = |scopes: &[String], error| {
-            let path = server.map(|server| format!("/mcp/{server}")).unwrap_or_default();
+            let path = server.map(crate::endpoint::path).unwrap_or_default();
             let metadata = format!("{}/.well-known/oauth-protected-resource{path}", config.site.origin());
             HeaderValue::try_from(identity::challenge(&metadata, scopes, error)).ok()
         };

@@ -34,6 +34,9 @@ impl<P: Platform> Gateway<P> {
         draft: &mut Draft,
     ) -> Result<Response<P::Body>, Refusal> {
         guard::fits(body, Negotiated::Negotiated(route.row.revision))?;
+        if let Some((federated, call)) = cleared.passing.lists(body) {
+            return self.list_for_session(cleared, (route, federated), call, draft).await;
+        }
         let text = traced(body, &draft.trace)?;
         let request = self.outbound(cleared, route, draft, (Method::POST, text.into()))?;
         let reached = self.send(cleared, (ticket, route), draft, request).await?;
@@ -116,7 +119,8 @@ impl<P: Platform> Gateway<P> {
         request: Request<Bytes>,
     ) -> Result<Result<Reached<P::Body>, Missed>, Refusal> {
         if route.row.is_bridged {
-            let made = Made::up(ticket, cleared.server());
+            let passing = &cleared.passing;
+            let made = Made::up(ticket, passing.aim.target.server(), passing.aim.federated.as_deref());
             return self.decided(cleared, draft, self.converse(cleared.server(), &made, request)).await;
         }
         let way = Way {

@@ -61,10 +61,10 @@ impl<P: Platform> Gateway<P> {
 }
 
 impl Config {
-    /// The URL of a server's endpoint: its resource identifier (RFC 8707 §2).
+    /// The URL of an endpoint: its resource identifier (RFC 8707 §2).
     #[must_use]
     pub fn resource(&self, server: &str) -> String {
-        format!("{}/mcp/{server}", self.site.origin())
+        [self.site.origin(), &crate::endpoint::path(server)].concat()
     }
 }
 

@@ -23,7 +23,7 @@ impl<P: Platform> Gateway<P> {
         }
         let id = passing.admitted.session_id.as_deref().ok_or(Refusal::NoSession)?;
         let binding = passing.caller.principal.binding();
-        Ok(Some(self.sealer()?.check(id, binding, &passing.server().name)?))
+        Ok(Some(self.sealer()?.check(id, binding, &passing.aim.target.server().name)?))
     }
 
     /// Where an open session lives. One whose instance is no longer configured is lost: only configured hosts are
@@ -40,7 +40,7 @@ impl<P: Platform> Gateway<P> {
             }
             None => self.look_up(ticket).await?,
         };
-        if server.instances.contains(&route.row.instance) {
+        if route.row.is_bridged || server.instances.contains(&route.row.instance) {
             return Ok(route);
         }
         self.end(ticket, Upstream::Knows);

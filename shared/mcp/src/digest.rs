@@ -30,6 +30,20 @@ pub fn hex(bytes: &[u8]) -> String {
     text
 }
 
+/// The digest that `text` spells in hexadecimal, if it is one.
+#[must_use]
+pub fn of_hex(text: &str) -> Option<Sha256Digest> {
+    let mut digest = [0; 32];
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != digest.len() || !rest.is_empty() {
+        return None;
+    }
+    for (byte, pair) in digest.iter_mut().zip(pairs) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(digest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,7 +17,11 @@ pub use release::Release;
 
 /// The configured servers by name.
 #[derive(Clone, Debug, Default)]
-pub struct Registry(BTreeMap<String, Rc<Server>>);
+pub struct Registry {
+    servers: BTreeMap<String, Rc<Server>>,
+    /// Endpoints that look like one server and are many.
+    endpoints: BTreeMap<String, Rc<Server>>,
+}
 
 /// An MCP server behind the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,15 +70,21 @@ impl Registry {
     /// A registry of `servers`; of two with one name the later stays.
     #[must_use]
     pub fn new(servers: Vec<Server>) -> Self {
-        Self(servers.into_iter().map(|server| (server.name.clone(), Rc::new(server))).collect())
+        Self { servers: by_name(servers), endpoints: BTreeMap::new() }
     }
 
-    /// The server `name` for a caller of `tenant`. One the tenant may not use does not exist for it.
+    /// The same with `endpoints` of many servers, which have no instances. Their names are none of a server's.
+    #[must_use]
+    pub fn with_endpoints(self, endpoints: Vec<Server>) -> Self {
+        Self { endpoints: by_name(endpoints), ..self }
+    }
+
+    /// The server or endpoint `name` for a caller of `tenant`. One the tenant may not use does not exist for it.
     ///
     /// # Errors
     /// [`NotFound`]
     pub fn find(&self, name: &str, tenant: &str) -> Result<Target, NotFound> {
-        let server = self.0.get(name).ok_or(NotFound)?;
+        let server = self.servers.get(name).or_else(|| self.endpoints.get(name)).ok_or(NotFound)?;
         let open = server.tenants.as_ref().is_none_or(|tenants| tenants.contains(tenant));
         if open { Ok(Target(Rc::clone(server))) } else { Err(NotFound) }
     }
@@ -84,19 +94,20 @@ impl Registry {
     /// # Errors
     /// [`NotFound`]
     pub fn configured(&self, name: &str) -> Result<Target, NotFound> {
-        self.0.get(name).map(|server| Target(Rc::clone(server))).ok_or(NotFound)
+        self.servers.get(name).map(|server| Target(Rc::clone(server))).ok_or(NotFound)
     }
 
     /// What a token needs for the server `name`, for anyone to read: nothing where there is none, or where it is not for
     /// every tenant, so that nobody learns of it.
     #[must_use]
     pub fn public_scopes(&self, name: &str) -> &[String] {
-        self.0.get(name).filter(|server| server.tenants.is_none()).map_or(&[], |server| &server.scopes)
+        let one = self.servers.get(name).or_else(|| self.endpoints.get(name));
+        one.filter(|server| server.tenants.is_none()).map_or(&[], |server| &server.scopes)
     }
 
     /// Every server, by name.
     pub fn servers(&self) -> impl Iterator<Item = &Server> {
-        self.0.values().map(Rc::as_ref)
+        self.servers.values().map(Rc::as_ref)
     }
 }
 
@@ -106,6 +117,10 @@ impl Target {
     pub fn server(&self) -> &Server {
         &self.0
     }
+}
+
+fn by_name(servers: Vec<Server>) -> BTreeMap<String, Rc<Server>> {
+    servers.into_iter().map(|server| (server.name.clone(), Rc::new(server))).collect()
 }
 
 #[cfg(test)]

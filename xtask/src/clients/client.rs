@@ -13,8 +13,10 @@ pub(crate) enum Client {
     PythonLegacy,
     #[value(name = "python-2026-07-28")]
     PythonModern,
-    NpmClient,
-    NpmSdk,
+    #[value(name = "npm-client")]
+    Npm2,
+    #[value(name = "npm-sdk")]
+    Npm1,
     McpRemote,
     Inspector,
 }
@@ -26,8 +28,8 @@ impl Client {
             Self::PythonAuto => "PyPI mcp 2.3, auto",
             Self::PythonLegacy => "PyPI mcp 2.3, legacy",
             Self::PythonModern => "PyPI mcp 2.3, 2026-07-28",
-            Self::NpmClient => "npm client 2.4, auto",
-            Self::NpmSdk => "npm SDK 1.32",
+            Self::Npm2 => "npm client 2.4, auto",
+            Self::Npm1 => "npm SDK 1.32",
             Self::McpRemote => "mcp-remote 0.15, auto",
             Self::Inspector => "Inspector 2.12 CLI, auto",
         }
@@ -48,8 +50,8 @@ impl Client {
     pub(super) const fn script(self) -> &'static str {
         match self {
             Self::PythonAuto | Self::PythonLegacy | Self::PythonModern => "tests/clients/python_sdk.py",
-            Self::NpmClient => "tests/clients/npm_client.mjs",
-            Self::NpmSdk => "tests/clients/npm_sdk.mjs",
+            Self::Npm2 => "tests/clients/npm_client.mjs",
+            Self::Npm1 => "tests/clients/npm_sdk.mjs",
             Self::McpRemote => "tests/clients/mcp_remote.mjs",
             Self::Inspector => "tests/clients/inspector.mjs",
         }

@@ -1,7 +1,5 @@
 //! What did a client see at a server?
 
-use std::fmt;
-
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
@@ -77,12 +75,6 @@ impl Seen {
     }
 }
 
-impl fmt::Display for Seen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, {}: {}", self.server, self.endpoint, self.aspect)
-    }
-}
-
 #[derive(Deserialize)]
 struct Line {
     server: String,
@@ -103,7 +95,7 @@ mod tests {
     fn read(said: &str) -> Result<Vec<Seen>> {
         let targets = vec![json!({ "server": "time" })];
         let place = Place { endpoint: Endpoint::Server, url: String::new(), token: None, targets };
-        Seen::read(Client::NpmSdk, &place, said)
+        Seen::read(Client::Npm1, &place, said)
     }
 
     #[test]

@@ -139,7 +139,8 @@ fn connector_toml(workspace: &Workspace, state: &Path, listen: &str) -> Result<P
     let text = format!(
         "[connector]\nlisten = \"{listen}\"\n\n\
          [[servers]]\nname = \"everything\"\ncommand = \"{}\"\nargs = [\"stdio\"]\n\n\
-         [[servers]]\nname = \"time\"\ncommand = \"{}\"\nargs = [\"-m\", \"mcp_server_time\", \"--local-timezone\", \"UTC\"]\n",
+         [[servers]]\nname = \"time\"\ncommand = \"{}\"\n\
+         args = [\"-m\", \"mcp_server_time\", \"--local-timezone\", \"UTC\"]\n",
         everything.display(),
         python.display(),
     );

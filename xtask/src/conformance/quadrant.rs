@@ -9,7 +9,6 @@ use crate::workspace::Workspace;
 
 /// One pair of eras: the caller's, then the server's.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-#[expect(clippy::enum_variant_names, reason = "each is a pair, and both of a pair may be modern")]
 pub(crate) enum Quadrant {
     ModernModern,
     LegacyLegacy,

@@ -1,6 +1,6 @@
 //! Where is a request of a caller now? Each is an exchange: sent on with an id of its own, answered once.
 
-use mcp::{Body, Call, Message, Reply, Timestamp, jsonrpc};
+use mcp::Timestamp;
 
 use super::{
     Down,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     facade::{Channel, End, Hop},
-    text::{self, Members},
+    text::{self, Envelope, Members},
 };
 
 /// A request of a caller, from its coming to its answer.
@@ -120,13 +120,12 @@ impl Trail {
 }
 
 impl Down {
-    /// Takes on the request `asked` of the caller on `channel`.
-    pub(super) fn begin(&mut self, channel: Channel, id: &str, asked: Asked) {
+    /// Takes on the request `asked` of the caller on `channel` as the exchange `number`.
+    pub(super) fn begin(&mut self, number: u64, channel: Channel, id: &str, asked: Asked) {
         if self.exchanges.len() >= EXCHANGES_MAX {
             return self.refuse(channel, id, &Failure::Busy);
         }
         let caller = Caller { channel, id: id.to_owned(), wishes: asked.wishes.clone(), is_open: false };
-        let number = self.wire.number();
         self.exchanges.insert(number, Exchange::new(caller, asked));
         self.queue.push_back(number);
     }
@@ -144,8 +143,10 @@ impl Down {
         }
         let as_task = agreement.tasks.demands(&exchange.asked);
         exchange.task = if as_task { Task::Asked } else { Task::None };
-        let extra: &[_] = if as_task { &[("task", super::task::TERMS)] } else { &[] };
-        let (method, params) = (exchange.asked.method.clone(), exchange.asked.params(number, extra));
+        let (method, mut params) = (exchange.asked.method.clone(), exchange.asked.params.clone());
+        if as_task {
+            params = Task::call(&params).unwrap_or(params);
+        }
         self.request(number, &method, &params);
     }
 
@@ -161,42 +162,44 @@ impl Down {
         }
     }
 
+    /// The server has taken the request of the exchange `number`: from now on it is not sent again.
+    pub(super) fn taken(&mut self, number: u64) {
+        if let Some(exchange) = self.exchanges.get_mut(&number) {
+            exchange.asked.params = String::new();
+        }
+    }
+
     /// Takes note of what the server said on a stream: of the exchange `origin`, or its own.
-    pub(super) fn hear(&mut self, origin: Option<u64>, hop: Hop, message: &str) {
-        let Ok(body) = jsonrpc::parse(message.as_bytes()) else { return };
-        let is_current = self.wire.flight(hop).is_some_and(|flight| flight.generation == self.session.generation);
-        for message in body.messages() {
-            match message {
-                Message::Response(reply) => self.replied(origin, hop, reply),
-                Message::Request(call) if is_current => self.question(origin, call),
-                // Nobody could be told the answer: its session is lost.
-                Message::Request(_) => {}
-                Message::Notification(call) => self.notified(origin, call),
+    pub(super) fn hear(&mut self, origin: Option<u64>, hop: Hop, message: Envelope<'_>) {
+        match message {
+            Envelope::Response { id, outcome } => self.replied(origin, hop, id, outcome),
+            Envelope::Notification { method, params } => self.notified(origin, &method, params),
+            Envelope::Request { id, method, params } => {
+                // The answer belongs into the session the question came in.
+                if self.wire.flight(hop).is_some_and(|flight| flight.generation == self.session.generation) {
+                    self.question(origin, id, &method, params);
+                }
             }
         }
     }
 
     /// Takes note of the answer to an exchange.
-    fn replied(&mut self, origin: Option<u64>, hop: Hop, reply: &Reply<'_>) {
-        let Some((number, exchange)) = origin.and_then(|number| Some((number, self.exchanges.get_mut(&number)?)))
-        else {
-            return;
-        };
-        let id = reply.id.map(|id| id.get());
-        let is_unnamed = id == Some("null") && reply.error.is_some();
-        if !exchange.is_under_way() || (!is_unnamed && id != Some(exchange.upstream_id.to_string().as_str())) {
+    fn replied(&mut self, origin: Option<u64>, hop: Hop, id: &str, outcome: Result<Members<'_>, Members<'_>>) {
+        let exchange = origin.and_then(|number| Some((number, self.exchanges.get(&number)?)));
+        let Some((number, exchange)) = exchange.filter(|(_, exchange)| exchange.is_under_way()) else { return };
+        if !text::names(id, exchange.upstream_id) {
             return;
         }
         self.wire.release(hop);
-        match (reply.result, reply.error) {
-            (Some(result), _) => self.succeeded(number, result.get()),
-            (None, error) => self.failed(number, error.map_or("{}", |error| error.get())),
+        match outcome {
+            Ok(result) => self.succeeded(number, result),
+            Err(error) => self.failed(number, error),
         }
     }
 
-    fn succeeded(&mut self, number: u64, result: &str) {
+    fn succeeded(&mut self, number: u64, result: Members<'_>) {
         let Some(exchange) = self.exchanges.get_mut(&number) else { return };
-        if let Some(task_id) = exchange.task.created(result) {
+        if let Some(task_id) = exchange.task.created(&result) {
             return self.follow(number, &task_id);
         }
         let result = results::complete(&exchange.asked.method, result, self.session.server_info());
@@ -204,7 +207,7 @@ impl Down {
     }
 
     /// Takes note of the error object `error`, the answer to the exchange `number`.
-    pub(super) fn failed(&mut self, number: u64, error: &str) {
+    fn failed(&mut self, number: u64, error: Members<'_>) {
         let Some(exchange) = self.exchanges.get(&number) else { return };
         match results::complaint(&exchange.asked, error) {
             Complaint::Told(outcome) => self.settle(number, outcome),
@@ -214,10 +217,12 @@ impl Down {
 
     /// Ends the exchange `number`. If nobody waits for it, whoever comes back for it is told.
     pub(super) fn settle(&mut self, number: u64, outcome: Outcome) {
+        self.drop_questions(number);
+        let kept: usize = self.exchanges.values().filter_map(|one| one.outcome.as_ref()).map(Outcome::bytes).sum();
         let Some(exchange) = self.exchanges.get_mut(&number) else { return };
-        exchange.parking.questions.clear();
         if exchange.caller.is_none() {
-            exchange.outcome = Some(outcome);
+            let fits = kept + outcome.bytes() <= OUTCOMES_MAX_BYTES;
+            exchange.outcome = Some(if fits { outcome } else { Failure::Unkept.outcome() });
             return;
         }
         let caller = self.exchanges.remove(&number).and_then(|exchange| exchange.caller);
@@ -265,8 +270,10 @@ impl Down {
         if flight.is_lost() {
             return self.repeat(number, flight.generation);
         }
-        if let Some(error) = flight.refusal.as_deref().and_then(|body| error_in(body, exchange.upstream_id)) {
-            return self.failed(number, &error);
+        if let Some(Ok(Envelope::Response { id, outcome: Err(error) })) = flight.refusal.as_deref().map(Envelope::read)
+            && text::names(id, exchange.upstream_id)
+        {
+            return self.failed(number, error);
         }
         let failure = match (end, status) {
             (_, 401 | 403) => Failure::Denied,
@@ -353,14 +360,12 @@ impl Down {
     }
 
     /// Hands on what belongs to an exchange, or to those who listen.
-    fn notified(&mut self, origin: Option<u64>, call: &Call<'_>) {
-        let params = call.params.map_or("{}", |params| params.get());
-        let Ok(members) = Members::parse(params) else { return };
-        match &*call.method {
-            "notifications/progress" => self.progressed(members),
-            "notifications/message" => self.logged(origin, &members, params),
-            "notifications/cancelled" => self.withdrawn(&members),
-            method => self.publish(method, &members),
+    fn notified(&mut self, origin: Option<u64>, method: &str, params: Members<'_>) {
+        match method {
+            "notifications/progress" => self.progressed(params),
+            "notifications/message" => self.logged(origin, &params),
+            "notifications/cancelled" => self.withdrawn(&params),
+            method => self.publish(method, &params),
         }
     }
 
@@ -372,14 +377,13 @@ impl Down {
         self.hand_on(number, "notifications/progress", &params.write());
     }
 
-    fn logged(&mut self, origin: Option<u64>, members: &Members<'_>, params: &str) {
-        let Some((number, exchange)) = origin.and_then(|number| Some((number, self.exchanges.get(&number)?))) else {
-            return;
-        };
+    fn logged(&mut self, origin: Option<u64>, params: &Members<'_>) {
+        let exchange = origin.and_then(|number| Some((number, self.exchanges.get(&number)?)));
+        let Some((number, exchange)) = exchange else { return };
         let wanted = exchange.caller.as_ref().and_then(|caller| caller.wishes.log_level);
-        let level = members.string("level").and_then(|level| super::level::Level::parse(&level));
+        let level = params.string("level").and_then(|level| super::level::Level::parse(&level));
         if wanted.zip(level).is_some_and(|(wanted, level)| level >= wanted) {
-            self.hand_on(number, "notifications/message", params);
+            self.hand_on(number, "notifications/message", &params.write());
         }
     }
 }
@@ -394,15 +398,10 @@ pub(super) const fn is_event_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= EVENT_ID_MAX_BYTES
 }
 
-/// The error object in `body`, if that is an error response to the request `id`.
-fn error_in(body: &str, id: u64) -> Option<String> {
-    let Ok(Body::Single(Message::Response(reply))) = jsonrpc::parse(body.as_bytes()) else { return None };
-    let named = reply.id.is_some_and(|raw| raw.get() == "null" || raw.get() == id.to_string());
-    reply.error.filter(|_| named).map(|error| error.get().to_owned())
-}
-
 /// More requests of one façade's callers are refused.
 pub(super) const EXCHANGES_MAX: usize = 256;
+/// No more of all answers is kept for callers that have not come back yet.
+const OUTCOMES_MAX_BYTES: usize = 16 << 20;
 /// A longer event id is not followed.
 const EVENT_ID_MAX_BYTES: usize = 1024;
 /// A stream that breaks off so often without anything new is given up.

@@ -1,7 +1,5 @@
 //! May something be sent now? The session is begun when something waits for it, and what waits is sent in its turn.
 
-use mcp::{Body, Message, Reply, jsonrpc};
-
 use super::{
     Down,
     results::Failure,
@@ -79,15 +77,13 @@ impl Down {
         }
     }
 
-    /// A message came in answer to `initialize`, whose id is `id`.
-    pub(super) fn initialized(&mut self, hop: Hop, id: u64, generation: u64, message: &str) {
-        let Ok(Body::Single(Message::Response(reply))) = jsonrpc::parse(message.as_bytes()) else { return };
-        let is_current = generation == self.session.generation && matches!(self.session.stage, Stage::Opening);
-        if !is_current || !names(&reply, id) {
+    /// `initialize` was answered.
+    pub(super) fn initialized(&mut self, hop: Hop, generation: u64, outcome: &Result<Members<'_>, Members<'_>>) {
+        if generation != self.session.generation || !matches!(self.session.stage, Stage::Opening) {
             return;
         }
         self.wire.release(hop);
-        match Agreement::read(&reply) {
+        match outcome.as_ref().map_err(|_| Failure::Refused).and_then(Agreement::read) {
             Ok(agreement) => {
                 self.session.stage = Stage::Announcing(agreement);
                 let body = text::notification("notifications/initialized", None);
@@ -112,8 +108,8 @@ impl Down {
     }
 
     /// The server knows that the session has begun, or cannot be told.
-    pub(super) fn announced(&mut self, flight: &Flight, end: &End) {
-        if flight.generation != self.session.generation {
+    pub(super) fn announced(&mut self, generation: u64, end: &End) {
+        if generation != self.session.generation {
             return;
         }
         match (std::mem::take(&mut self.session.stage), end) {
@@ -141,11 +137,6 @@ impl Down {
             self.subscriptions.lose_session();
         }
     }
-}
-
-/// Whether `reply` answers the request `id`.
-pub(super) fn names(reply: &Reply<'_>, id: u64) -> bool {
-    reply.id.is_some_and(|raw| raw.get() == id.to_string() || (raw.get() == "null" && reply.error.is_some()))
 }
 
 /// A longer session id is not used.

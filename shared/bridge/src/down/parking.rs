@@ -1,7 +1,7 @@
 //! What does the server ask back? Its questions are put to the caller as `input_required`, and the exchange is parked until
 //! the caller comes back with answers. The call itself is never sent a second time.
 
-use mcp::{Call, Timestamp, jsonrpc::code};
+use mcp::{Timestamp, jsonrpc::code};
 
 use super::{
     Down,
@@ -24,6 +24,8 @@ pub(super) struct Parking {
     asked: u32,
     /// How often the caller was asked.
     round: u32,
+    /// What the caller was given the last time to come back with.
+    state: Option<String>,
     /// When those that came together are put to the caller.
     gather_at: Option<Timestamp>,
     /// Since when nobody waits for the exchange.
@@ -40,22 +42,28 @@ pub(super) struct Question {
     pub(super) demand: Demand,
     /// The JSON text of its parameters.
     pub(super) params: String,
+    source: Source,
     /// Whether the caller was asked.
     is_put: bool,
 }
 
-/// What a `requestState` of this façade stands for.
-enum State {
-    /// A parked exchange and its round.
-    Parked { number: u64, round: u32 },
-    /// A call that is sent again once URLs were visited; so many times before.
-    Again(u32),
+/// Where a question came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// On the stream of its call: it is moot once that is answered.
+    Call,
+    /// On the server's own: the server waits for the answer whatever becomes of the call it was put with.
+    Stream,
 }
 
 impl Parking {
     /// Whether nothing was ever asked.
     pub(super) const fn is_untouched(&self) -> bool {
         self.asked == 0
+    }
+
+    fn bytes(&self) -> usize {
+        self.questions.iter().map(|question| question.params.len()).sum()
     }
 
     /// When something is to be done for it.
@@ -66,56 +74,63 @@ impl Parking {
 
 impl Down {
     /// Takes note of a request of the server's, on the stream of the exchange `origin` or on its own.
-    pub(super) fn question(&mut self, origin: Option<u64>, call: &Call<'_>) {
-        let Some(id) = call.id.map(|id| id.get().to_owned()) else { return };
-        if call.method == "ping" {
-            return self.wire.courtesy(&self.session.peer(), text::response(&id, "{}"));
+    pub(super) fn question(&mut self, origin: Option<u64>, id: &str, method: &str, params: Members<'_>) {
+        if method == "ping" {
+            return self.wire.courtesy(&self.session.peer(), text::response(id, "{}"));
         }
-        let Some(demand) = Demand::of(&call.method) else {
-            return self.decline(&id, code::METHOD_NOT_FOUND, "the client has no such method");
-        };
-        let params = match call.params.map_or_else(|| Ok(Members::new()), |params| Members::parse(params.get())) {
-            Ok(params) => params,
-            Err(_) => return self.decline(&id, code::INVALID_PARAMS, "the parameters cannot be read"),
+        let Some(demand) = Demand::of(method) else {
+            return self.decline(id, code::METHOD_NOT_FOUND, "the client has no such method");
         };
         match demand.permission(&self.terms.capabilities, &params) {
             Permission::Granted => {}
             Permission::Undeclared => {
-                return self.decline(&id, code::METHOD_NOT_FOUND, "the client did not declare this capability");
+                return self.decline(id, code::METHOD_NOT_FOUND, "the client did not declare this capability");
             }
             Permission::Unsupported => {
-                return self.decline(&id, code::INVALID_PARAMS, "the client did not declare this mode");
+                return self.decline(id, code::INVALID_PARAMS, "the client did not declare this mode");
             }
         }
         let Some(number) = origin.or_else(|| self.only_one()) else {
-            return self.decline(&id, code::METHOD_NOT_FOUND, "it belongs to no request that is under way");
+            return self.decline(id, code::METHOD_NOT_FOUND, "it belongs to no request that is under way");
         };
-        self.ask(number, id, demand, &spelled(demand, params));
+        let source = if origin.is_some() { Source::Call } else { Source::Stream };
+        let (id, params) = (id.to_owned(), spelled(demand, params));
+        self.ask(number, Question { key: String::new(), id, demand, params, source, is_put: false });
     }
 
     /// Keeps a question of the exchange `number`, to be put to its caller.
-    fn ask(&mut self, number: u64, id: String, demand: Demand, params: &str) {
+    fn ask(&mut self, number: u64, question: Question) {
         let gather_at = self.wire.now.plus_millis(GATHER_MS);
-        let refusal = match self.exchanges.get_mut(&number) {
-            Some(exchange) if exchange.is_under_way() && exchange.asked.may_ask() => {
-                let parking = &mut exchange.parking;
-                if parking.round >= ROUNDS_MAX {
-                    "the client was asked 10 times already"
-                } else if parking.questions.len() >= QUESTIONS_MAX || params.len() > QUESTION_MAX_BYTES {
-                    "the client is asked too much at once"
-                } else {
-                    parking.asked += 1;
-                    let key = format!("q{}", parking.asked);
-                    parking.questions.push(Question { key, id, demand, params: params.to_owned(), is_put: false });
-                    if exchange.caller.is_some() && parking.gather_at.is_none() {
-                        parking.gather_at = Some(gather_at);
-                    }
-                    return;
-                }
+        let kept: usize = self.exchanges.values().map(|exchange| exchange.parking.bytes()).sum();
+        let exchange = self.exchanges.get_mut(&number).filter(|one| one.is_under_way() && one.asked.may_ask());
+        let refusal = match exchange {
+            None => "this request does not let the server ask back",
+            Some(exchange) if exchange.parking.round >= ROUNDS_MAX => "the client was asked 10 times already",
+            Some(Exchange { parking, .. })
+                if parking.questions.len() >= QUESTIONS_MAX || kept + question.params.len() > QUESTIONS_MAX_BYTES =>
+            {
+                "the client is asked too much at once"
             }
-            _ => "this request does not let the server ask back",
+            Some(Exchange { parking, caller, .. }) => {
+                parking.asked += 1;
+                parking.questions.push(Question { key: format!("q{}", parking.asked), ..question });
+                if caller.is_some() && parking.gather_at.is_none() {
+                    parking.gather_at = Some(gather_at);
+                }
+                return;
+            }
         };
-        self.decline(&id, code::INTERNAL_ERROR, refusal);
+        self.decline(&question.id, code::INTERNAL_ERROR, refusal);
+    }
+
+    /// The exchange `number` is answered: nobody waits for answers to what came on its stream.
+    pub(super) fn drop_questions(&mut self, number: u64) {
+        let Some(exchange) = self.exchanges.get_mut(&number) else { return };
+        exchange.parking.questions.retain(|question| question.source == Source::Stream);
+        let is_current = exchange.generation == self.session.generation;
+        if exchange.caller.is_some() && is_current {
+            self.decline_all(number, "the request it was put with is over");
+        }
     }
 
     /// The server takes a question back.
@@ -149,6 +164,8 @@ impl Down {
             return self.decline_all(number, "too many requests of the client wait for answers");
         }
         let (now, server_info) = (self.wire.now, self.session.server_info().map(str::to_owned));
+        // A façade that was forgotten and begun anew counts from one again: an old state must not fit by chance.
+        let nonce = self.wire.random.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
         let Some(exchange) = self.exchanges.get_mut(&number) else { return };
         let parking = &mut exchange.parking;
         if parking.round >= ROUNDS_MAX {
@@ -159,7 +176,8 @@ impl Down {
         parking.round += 1;
         parking.parked_at = Some(now);
         parking.questions.iter_mut().for_each(|question| question.is_put = true);
-        let state = format!("{number}.{}", parking.round);
+        let state = format!("{number}.{}.{nonce:016x}", parking.round);
+        parking.state = Some(state.clone());
         let asked = parking.questions.iter().map(|one| (one.key.as_str(), one.demand, one.params.as_str()));
         let result = results::input_required(asked, &state, server_info.as_deref());
         self.tell(&caller, &Outcome::Result(result));
@@ -186,38 +204,38 @@ impl Down {
         self.exchanges.remove(&number);
     }
 
-    /// Goes on with the exchange that `retry` names, or says that it is lost.
-    pub(super) fn come_back(&mut self, channel: Channel, id: &str, asked: Asked, retry: &Retry) {
-        match State::parse(&retry.state) {
-            Some(State::Parked { number, round }) => match self.answered(number, round, &asked, retry) {
-                Ok(()) => {
-                    let caller = Caller { channel, id: id.to_owned(), wishes: asked.wishes, is_open: false };
-                    self.go_on(number, caller, retry);
-                }
-                Err(failure) => self.refuse(channel, id, &failure),
-            },
-            Some(State::Again(round)) => {
-                let agrees = |raw: &String| {
-                    Members::parse(raw).is_ok_and(|answer| answer.string("action").as_deref() == Some("accept"))
-                };
-                match round <= ROUNDS_MAX && retry.responses.values().all(agrees) {
-                    true => self.begin(channel, id, Asked { again: round, ..asked }),
-                    false => self.refuse(channel, id, &Failure::Declined),
-                }
+    /// Goes on with the exchange that `retry` names, or says that it is lost. `number` is for one that begins anew.
+    pub(super) fn come_back(&mut self, number: u64, caller: (Channel, &str), asked: Asked, retry: &Retry) {
+        let (channel, id) = caller;
+        if let Some(round) = retry.state.strip_prefix(AGAIN).and_then(|round| round.parse::<u32>().ok()) {
+            let agrees = |raw: &String| {
+                Members::parse(raw).is_ok_and(|answer| answer.string("action").as_deref() == Some("accept"))
+            };
+            return match round <= ROUNDS_MAX && retry.responses.values().all(agrees) {
+                true => self.begin(number, channel, id, Asked { again: round, ..asked }),
+                false => self.refuse(channel, id, &Failure::Declined),
+            };
+        }
+        match self.parked(&asked, retry) {
+            Ok(number) => {
+                let caller = Caller { channel, id: id.to_owned(), wishes: asked.wishes, is_open: false };
+                self.go_on(number, caller, retry);
             }
-            None => self.refuse(channel, id, &Failure::Forgotten),
+            Err(failure) => self.refuse(channel, id, &failure),
         }
     }
 
-    /// Whether the exchange `number` waits for just this retry.
-    fn answered(&self, number: u64, round: u32, asked: &Asked, retry: &Retry) -> Result<(), Failure> {
+    /// The exchange that waits for just this retry.
+    fn parked(&self, asked: &Asked, retry: &Retry) -> Result<u64, Failure> {
+        let number = retry.state.split('.').next().and_then(|number| number.parse::<u64>().ok());
         let same = |exchange: &&Exchange| {
             let was = &exchange.asked;
             exchange.caller.is_none()
-                && exchange.parking.round == round
+                && exchange.parking.state.as_deref() == Some(&retry.state)
                 && (&was.method, &was.name, &was.uri) == (&asked.method, &asked.name, &asked.uri)
         };
-        let exchange = self.exchanges.get(&number).filter(same).ok_or(Failure::Forgotten)?;
+        let found = number.and_then(|number| Some((number, self.exchanges.get(&number).filter(same)?)));
+        let (number, exchange) = found.ok_or(Failure::Forgotten)?;
         let put = exchange.parking.questions.iter().filter(|question| question.is_put);
         for question in put {
             let answer = retry.responses.get(&question.key);
@@ -225,31 +243,31 @@ impl Down {
                 return Err(Failure::Wrong(format!("`inputResponses.{}` must be an object", question.key)));
             }
         }
-        Ok(())
+        Ok(number)
     }
 
     fn go_on(&mut self, number: u64, caller: Caller, retry: &Retry) {
         let Some(exchange) = self.exchanges.get_mut(&number) else { return };
         exchange.caller = Some(caller);
         exchange.parking.parked_at = None;
-        if let Some(outcome) = exchange.outcome.take() {
-            return self.settle(number, outcome);
-        }
+        let outcome = exchange.outcome.take();
         let (answered, open): (Vec<_>, Vec<_>) = std::mem::take(&mut exchange.parking.questions)
             .into_iter()
             .partition(|question| question.is_put && retry.responses.contains_key(&question.key));
         let has_more = !open.is_empty();
         exchange.parking.questions = open;
-        if exchange.generation != self.session.generation {
-            return self.settle(number, Failure::Lost.outcome());
+        let lost = (exchange.generation != self.session.generation).then(|| Failure::Forgotten.outcome());
+        if lost.is_none() {
+            let peer = self.session.peer();
+            for question in answered {
+                let answer = retry.responses.get(&question.key).map_or("{}", String::as_str);
+                self.wire.post(&peer, Purpose::Reply(number), text::response(&question.id, answer));
+            }
         }
-        let peer = self.session.peer();
-        for question in answered {
-            let answer = retry.responses.get(&question.key).map_or("{}", String::as_str);
-            self.wire.post(&peer, Purpose::Reply(number), text::response(&question.id, answer));
-        }
-        if has_more {
-            self.put(number);
+        match outcome.or(lost) {
+            Some(outcome) => self.settle(number, outcome),
+            None if has_more => self.put(number),
+            None => {}
         }
     }
 
@@ -279,7 +297,7 @@ impl Down {
         }
         let keys: Vec<String> = (1..=urls.len()).map(|index| format!("q{index}")).collect();
         let asked = keys.iter().zip(&urls).map(|(key, params)| (key.as_str(), Demand::Elicitation, params.as_str()));
-        let result = results::input_required(asked, &format!("{AGAIN}.{round}"), self.session.server_info());
+        let result = results::input_required(asked, &format!("{AGAIN}{round}"), self.session.server_info());
         self.settle(number, Outcome::Result(result));
     }
 
@@ -306,17 +324,6 @@ impl Down {
     }
 }
 
-impl State {
-    fn parse(text: &str) -> Option<Self> {
-        let (name, round) = text.split_once('.')?;
-        let round = round.parse().ok()?;
-        match name {
-            AGAIN => Some(Self::Again(round)),
-            number => Some(Self::Parked { number: number.parse().ok()?, round }),
-        }
-    }
-}
-
 /// The parameters of a question as 2026-07-28 spells them.
 fn spelled(demand: Demand, mut params: Members<'_>) -> String {
     params.remove("_meta");
@@ -340,8 +347,9 @@ const FRESH_MS: u64 = 60_000;
 pub const ROUNDS_MAX: u32 = 10;
 /// No more questions are open at once in an exchange.
 pub(super) const QUESTIONS_MAX: usize = 16;
-/// Larger questions are not kept.
-const QUESTION_MAX_BYTES: usize = 1 << 20;
+/// No more of all questions is kept at once.
+const QUESTIONS_MAX_BYTES: usize = 4 << 20;
 /// Questions that come within so long are put together.
 const GATHER_MS: u64 = 20;
-const AGAIN: &str = "again";
+/// What the state of a call begins with that is sent again once URLs were visited; how often it was follows.
+const AGAIN: &str = "again.";

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use mcp::Call;
-
 use super::level::Level;
 use crate::text::{Members, Unreadable, items, key, unquoted};
 
@@ -11,7 +9,7 @@ use crate::text::{Members, Unreadable, items, key, unquoted};
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) method: String,
-    /// The parameters as the server gets them, but for the progress token.
+    /// The JSON text of the parameters as the server gets them.
     pub(super) params: String,
     /// `params.name`
     pub(super) name: Option<String>,
@@ -69,9 +67,8 @@ pub(super) enum Wrong {
 }
 
 impl Asked {
-    /// Reads `call`.
-    pub(super) fn read(call: &Call<'_>) -> Result<(Self, Option<Retry>), Wrong> {
-        let mut params = call.params.map_or_else(|| Ok(Members::new()), |params| Members::parse(params.get()))?;
+    /// Reads the parameters `params` of `method`. Progress, if it is wanted, is to be told by `token`.
+    pub(super) fn read(method: &str, mut params: Members<'_>, token: u64) -> Result<(Self, Option<Retry>), Wrong> {
         params.plain(&NAMES)?;
         let responses = params.remove("inputResponses").map(|raw| responses(&raw)).transpose()?;
         let state = params.remove("requestState");
@@ -80,10 +77,14 @@ impl Asked {
         // A task of 2025-11-25 would be answered with what no modern caller understands.
         params.remove("task");
         let wishes = wishes(&params.object("_meta")?)?;
-        params
-            .edit("_meta", |meta| meta.retain(|name, _| name != key::PROGRESS_TOKEN && !name.starts_with(RESERVED)))?;
+        params.edit("_meta", |meta| {
+            meta.retain(|name, _| !name.starts_with(RESERVED));
+            if wishes.progress_token.is_some() {
+                meta.set(key::PROGRESS_TOKEN, token.to_string());
+            }
+        })?;
         let asked = Self {
-            method: call.method.clone().into_owned(),
+            method: method.to_owned(),
             name: params.string("name").map(|name| name.into_owned()),
             uri: params.string("uri").map(|uri| uri.into_owned()),
             params: params.write(),
@@ -97,27 +98,10 @@ impl Asked {
     pub(super) fn may_ask(&self) -> bool {
         ["tools/call", "prompts/get", "resources/read"].contains(&self.method.as_str())
     }
-
-    /// The parameters with `token` as progress token, if progress is wanted, and `members` besides.
-    pub(super) fn params(&self, token: u64, members: &[(&'static str, &str)]) -> String {
-        if self.wishes.progress_token.is_none() && members.is_empty() {
-            return self.params.clone();
-        }
-        let mut params = Members::parse(&self.params).unwrap_or_default();
-        if self.wishes.progress_token.is_some() {
-            // Read once already: it is an object, or not there.
-            let _ = params.edit("_meta", |meta| meta.set(key::PROGRESS_TOKEN, token.to_string()));
-        }
-        for (name, value) in members {
-            params.set(*name, (*value).to_owned());
-        }
-        params.write()
-    }
 }
 
-/// What `call`, a `subscriptions/listen`, wants.
-pub(super) fn filter(call: &Call<'_>) -> Result<Filter, Wrong> {
-    let params = call.params.map_or_else(|| Ok(Members::new()), |params| Members::parse(params.get()))?;
+/// What a `subscriptions/listen` with `params` wants.
+pub(super) fn filter(params: &Members<'_>) -> Result<Filter, Wrong> {
     params.plain(&["notifications"])?;
     let wanted = params.object("notifications")?;
     let mut filter = Filter::default();
@@ -212,14 +196,10 @@ pub(super) const URIS_MAX: usize = 256;
 
 #[cfg(test)]
 mod tests {
-    use mcp::{Body, Message, jsonrpc};
-
     use super::*;
 
     fn read(params: &str) -> Result<(Asked, Option<Retry>), Wrong> {
-        let text = crate::text::request("1", "tools/call", Some(params));
-        let Ok(Body::Single(Message::Request(call))) = jsonrpc::parse(text.as_bytes()) else { panic!("{text}") };
-        Asked::read(&call)
+        Asked::read("tools/call", Members::parse(params).map_err(Wrong::from)?, 7)
     }
 
     #[test]
@@ -229,13 +209,12 @@ mod tests {
         )
         .unwrap();
         assert!(retry.is_none());
-        assert_eq!(asked.params, r#"{"name":"a","arguments":{"n": 1.10},"_meta":{"traceparent":"00-a"}}"#);
+        assert_eq!(
+            asked.params,
+            r#"{"name":"a","arguments":{"n": 1.10},"_meta":{"traceparent":"00-a","progressToken":7}}"#
+        );
         assert_eq!(asked.wishes.progress_token.as_deref(), Some("\"p\""));
         assert_eq!(asked.wishes.log_level, Some(Level::Info));
-        assert_eq!(
-            asked.params(7, &[("task", "{}")]),
-            r#"{"name":"a","arguments":{"n": 1.10},"_meta":{"traceparent":"00-a","progressToken":7},"task":{}}"#
-        );
     }
 
     #[test]

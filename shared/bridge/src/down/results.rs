@@ -47,6 +47,8 @@ pub(super) enum Failure {
     Lost,
     #[error("the exchange this belongs to is over or was lost: begin anew, without `requestState`")]
     Forgotten,
+    #[error("the server's answer came while nobody waited for it, and is too large to be kept")]
+    Unkept,
     #[error("what the server needs was not agreed to")]
     Declined,
     #[error("too much is under way for this caller; try again later")]
@@ -85,7 +87,7 @@ impl Failure {
 
     const fn status(&self) -> u16 {
         match self {
-            Self::Forgotten | Self::Declined | Self::Wrong(_) => 200,
+            Self::Forgotten | Self::Declined | Self::Unkept | Self::Wrong(_) => 200,
             Self::NoMethod(_) => 404,
             Self::Refused
             | Self::Revision
@@ -109,6 +111,13 @@ impl Outcome {
         }
     }
 
+    /// How large it is.
+    pub(super) const fn bytes(&self) -> usize {
+        match self {
+            Self::Result(text) | Self::Error { error: text, .. } => text.len(),
+        }
+    }
+
     /// The response to the request with the JSON text `id`.
     pub(super) fn write(&self, id: &str) -> String {
         match self {
@@ -118,9 +127,12 @@ impl Outcome {
     }
 }
 
-/// The result `result` of `method`, as a modern server that is `server_info` would give it.
-pub(super) fn complete(method: &str, result: &str, server_info: Option<&str>) -> Result<String, Unreadable> {
-    let mut members = Members::parse(result)?;
+/// The result `members` of `method`, as a modern server that is `server_info` would give it.
+pub(super) fn complete(
+    method: &str,
+    mut members: Members<'_>,
+    server_info: Option<&str>,
+) -> Result<String, Unreadable> {
     members.set("resultType", "\"complete\"");
     if method == "tools/list" {
         without_execution(&mut members)?;
@@ -145,7 +157,7 @@ pub(super) fn discovered(
     if let Some(instructions) = instructions {
         members.set("instructions", instructions.to_owned());
     }
-    complete("server/discover", &members.write(), server_info)
+    complete("server/discover", members, server_info)
 }
 
 /// A result that asks back what `questions` say, each a key, a kind and the JSON text of parameters
@@ -172,10 +184,9 @@ pub(super) fn input_required<'q>(
     members.write()
 }
 
-/// What the error object `error` of a server that was asked `asked` says.
-pub(super) fn complaint(asked: &Asked, error: &str) -> Complaint {
+/// What the error object `members` of a server that was asked `asked` says.
+pub(super) fn complaint(asked: &Asked, mut members: Members<'_>) -> Complaint {
     let told = |status, error| Complaint::Told(Outcome::Error { status, error });
-    let Ok(mut members) = Members::parse(error) else { return Complaint::Told(Failure::Garbage.outcome()) };
     let Some(number) = members.raw("code").and_then(|code| code.parse::<i64>().ok()) else {
         return Complaint::Told(Failure::Garbage.outcome());
     };
@@ -183,13 +194,9 @@ pub(super) fn complaint(asked: &Asked, error: &str) -> Complaint {
         code::METHOD_NOT_FOUND => told(404, members.write()),
         RESOURCE_NOT_FOUND => {
             members.set("code", code::INVALID_PARAMS.to_string());
-            if let Some(uri) =
-                asked.uri.as_deref().filter(|_| !members.object("data").is_ok_and(|data| data.has("uri")))
-            {
-                members.set("data", Members::from_iter([("uri", quoted(uri))]).write());
-            }
-            told(200, members.write())
+            told(200, located(asked, members))
         }
+        code::INVALID_PARAMS if !members.has("data") => told(200, located(asked, members)),
         URL_REQUIRED if asked.may_ask() => match urls(&members) {
             Some(urls) => Complaint::Visit(urls),
             None => Complaint::Told(Failure::Garbage.outcome()),
@@ -201,6 +208,15 @@ pub(super) fn complaint(asked: &Asked, error: &str) -> Complaint {
         }
         _ => told(200, members.write()),
     }
+}
+
+/// `error` with the URI that was asked for, if one was and it names none (MCP 2026-07-28 server/resources).
+fn located(asked: &Asked, mut error: Members<'_>) -> String {
+    let uri = asked.uri.as_deref().filter(|_| asked.method == "resources/read");
+    if let Some(uri) = uri.filter(|_| !error.object("data").is_ok_and(|data| data.has("uri"))) {
+        error.set("data", Members::from_iter([("uri", quoted(uri))]).write());
+    }
+    error.write()
 }
 
 /// That the caller would have to be able to visit URLs (-32021 of 2026-07-28).
@@ -242,7 +258,8 @@ fn sign(members: &mut Members<'_>, server_info: Option<&str>) -> Result<(), Unre
 
 /// `tool.execution` is gone since 2026-07-28.
 fn without_execution(members: &mut Members<'_>) -> Result<(), Unreadable> {
-    let Some(raw) = members.raw("tools") else { return Ok(()) };
+    // Looking for the name is a fraction of opening each tool.
+    let Some(raw) = members.raw("tools").filter(|raw| raw.contains("execution")) else { return Ok(()) };
     let tools = items(raw)?.into_iter().map(|tool| {
         let mut tool = Members::parse(tool)?;
         tool.remove("execution");

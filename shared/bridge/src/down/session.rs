@@ -1,6 +1,6 @@
 //! Is there a session with the server, and what was agreed on in it? One at a time, begun when it is needed.
 
-use mcp::{Reply, Revision, jsonrpc::code};
+use mcp::{Revision, jsonrpc::code};
 use serde_json::{Value, json};
 
 use super::{
@@ -94,10 +94,8 @@ impl Session {
 }
 
 impl Agreement {
-    /// What the answer `reply` to `initialize` settled.
-    pub(super) fn read(reply: &Reply<'_>) -> Result<Self, Failure> {
-        let result = reply.result.ok_or(Failure::Refused)?;
-        let members = Members::parse(result.get()).map_err(|_| Failure::Garbage)?;
+    /// What the result `members` of `initialize` settled.
+    pub(super) fn read(members: &Members<'_>) -> Result<Self, Failure> {
         let revision = members.string("protocolVersion").and_then(|revision| Revision::parse(&revision));
         let revision = revision.filter(|revision| revision.is_legacy()).ok_or(Failure::Revision)?;
         let capabilities = members.raw("capabilities").unwrap_or("{}");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mcp::{Call, Timestamp};
+use mcp::Timestamp;
 
 use super::{
     Down,
@@ -76,8 +76,8 @@ impl Subscriptions {
 
 impl Down {
     /// Takes on a `subscriptions/listen`.
-    pub(super) fn listen(&mut self, channel: Channel, id: &str, call: &Call<'_>) {
-        let filter = match request::filter(call) {
+    pub(super) fn listen(&mut self, channel: Channel, id: &str, params: &Members<'_>) {
+        let filter = match request::filter(params) {
             Ok(filter) => filter,
             Err(wrong) => return self.refuse(channel, id, &Failure::Wrong(wrong.to_string())),
         };
@@ -194,9 +194,9 @@ impl Down {
         let promised: Vec<_> = promised.map(|listener| (listener.channel, listener.id.clone())).collect();
         for (channel, id) in promised {
             let meta = Members::from_iter([(key::SUBSCRIPTION_ID, id.as_str())]).write();
-            let result = Members::from_iter([("_meta", meta)]).write();
+            let result = Members::from_iter([("_meta", meta)]);
             let server_info = self.session.server_info();
-            if let Ok(result) = results::complete("subscriptions/listen", &result, server_info) {
+            if let Ok(result) = results::complete("subscriptions/listen", result, server_info) {
                 self.wire.say(channel, &Outcome::Result(result).write(&id));
             }
             self.wire.close(channel);

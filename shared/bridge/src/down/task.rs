@@ -7,8 +7,6 @@
 
 use std::collections::BTreeSet;
 
-use mcp::Reply;
-
 use super::{Down, request::Asked, wire::Purpose};
 use crate::{
     facade::Hop,
@@ -75,13 +73,19 @@ impl Tasks {
 }
 
 impl Task {
+    /// The parameters `params` of a call that is to be a task.
+    pub(super) fn call(params: &str) -> Result<String, Unreadable> {
+        let mut params = Members::parse(params)?;
+        params.set("task", TERMS);
+        Ok(params.write())
+    }
+
     /// The id of the task that `result`, the answer to a call that asked for one, says was made.
-    pub(super) fn created(&self, result: &str) -> Option<String> {
+    pub(super) fn created(&self, result: &Members<'_>) -> Option<String> {
         if *self != Self::Asked {
             return None;
         }
-        let task = Members::parse(result).ok()?.remove("task")?.into_owned();
-        let id = Members::parse(&task).ok()?.string("taskId")?.into_owned();
+        let id = result.object("task").ok()?.string("taskId")?.into_owned();
         (id.len() <= NAME_MAX_BYTES).then_some(id)
     }
 
@@ -107,14 +111,13 @@ impl Down {
     }
 
     /// Takes note of a page.
-    pub(super) fn learned(&mut self, hop: Hop, reply: Option<&Reply<'_>>) {
+    pub(super) fn learned(&mut self, hop: Hop, result: Option<&Members<'_>>) {
         if self.session.barrier != Some(hop) {
             return;
         }
         self.session.barrier = None;
         self.wire.release(hop);
-        let page =
-            reply.and_then(|reply| reply.result).map_or_else(|| Ok((Vec::new(), None)), |result| page(result.get()));
+        let page = result.map_or_else(|| Ok((Vec::new(), None)), page);
         if let Some(agreement) = self.session.agreement_mut() {
             agreement.tasks.read(page);
         }
@@ -142,8 +145,7 @@ impl Tasks {
 }
 
 /// The tools in the result of `tools/list` that need a task, and the cursor of the next page.
-fn page(result: &str) -> Result<(Vec<String>, Option<String>), Unreadable> {
-    let members = Members::parse(result)?;
+fn page(members: &Members<'_>) -> Result<(Vec<String>, Option<String>), Unreadable> {
     let mut names = Vec::new();
     for raw in members.raw("tools").map_or_else(|| Ok(Vec::new()), items)? {
         let tool = Members::parse(raw)?;
@@ -157,7 +159,7 @@ fn page(result: &str) -> Result<(Vec<String>, Option<String>), Unreadable> {
 }
 
 /// What is asked of a task: to be kept for ten minutes, as a parked exchange is.
-pub(super) const TERMS: &str = r#"{"ttl":600000}"#;
+const TERMS: &str = r#"{"ttl":600000}"#;
 /// No more pages are read.
 const PAGES_MAX: usize = 20;
 /// No more names are kept.

@@ -11,6 +11,8 @@ use crate::facade::{Action, Answer, Channel, Hop, Method, Request};
 #[derive(Debug, Default)]
 pub(super) struct Wire {
     pub(super) now: Timestamp,
+    /// Bytes nobody can predict, fresh for each event.
+    pub(super) random: [u8; 32],
     counter: u64,
     flights: BTreeMap<Hop, Flight>,
     actions: Vec<Action>,

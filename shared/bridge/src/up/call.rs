@@ -97,6 +97,19 @@ impl Call {
         matches!(self.state, State::Sent(sent) if sent == hop)
     }
 
+    /// How many bytes are kept for it.
+    fn held_bytes(&self) -> usize {
+        let state = match &self.state {
+            State::Sent(_) => 0,
+            State::Resting { state, .. } => state.len(),
+            State::Asking(asking) => {
+                let answers = asking.questions.iter().filter_map(|asked| asked.answer.as_ref());
+                answers.map(String::len).sum::<usize>() + asking.state.as_ref().map_or(0, String::len)
+            }
+        };
+        self.params.as_ref().map_or(0, String::len) + state
+    }
+
     /// When it has to be looked after.
     pub(super) fn due_at(&self) -> Option<Timestamp> {
         match &self.state {
@@ -110,7 +123,8 @@ impl Call {
 impl Session {
     /// Sends a request of the caller on.
     pub(super) fn call(&mut self, exchange: u64, id: &str, said: &Said<'_>, turn: &mut Turn) {
-        if self.calls.len() >= CALLS_MAX {
+        let params_bytes = said.params.map_or(0, |params| params.get().len());
+        if self.calls.len() >= CALLS_MAX || self.holds_too_much(params_bytes) {
             let error = text::error(id, code::INTERNAL_ERROR, "too many calls of this session are under way", None);
             return self.exchanges.answer(exchange, Some(error), turn);
         }
@@ -128,6 +142,11 @@ impl Session {
                 self.exchanges.answer(exchange, Some(error), turn);
             }
         }
+    }
+
+    /// Whether the calls under way cannot keep so many bytes more.
+    fn holds_too_much(&self, bytes: usize) -> bool {
+        self.calls.values().map(Call::held_bytes).sum::<usize>().saturating_add(bytes) > HELD_MAX_BYTES
     }
 
     /// Which call waits for `hop`.
@@ -194,7 +213,9 @@ impl Session {
         let tools = list.raw("tools").and_then(|tools| items(tools).ok()).unwrap_or_default();
         for tool in tools {
             match schema::wrapped_name(tool) {
-                Some(name) if self.wrapped.len() < WRAPPED_MAX => drop(self.wrapped.insert(name)),
+                Some(name) if self.wrapped.len() < WRAPPED_MAX && name.len() <= NAME_MAX_BYTES => {
+                    self.wrapped.insert(name);
+                }
                 _ => {}
             }
         }
@@ -223,12 +244,13 @@ impl Session {
     fn put(&mut self, number: u64, wanted: Wanted, turn: &mut Turn) {
         let Some(call) = self.calls.get_mut(&number) else { return };
         let mut questions = Vec::with_capacity(wanted.requests.len());
-        for question in wanted.requests {
+        for mut question in wanted.requests {
             self.questions += 1;
             let id = format!("{}-{}", self.epoch, self.questions);
             let message = text::request(&quoted(&id), &question.method, question.params.as_deref());
             self.exchanges.say(call.exchange, &message, turn);
             self.asked.insert(id.clone(), number);
+            question.params = None;
             questions.push(Asked { id, question, answer: None });
         }
         let until = turn.now.plus_millis(LEG_MS);
@@ -239,6 +261,9 @@ impl Session {
     pub(super) fn replied(&mut self, reply: &Reply<'_>, turn: &mut Turn) {
         let Some(id) = reply.id.and_then(|id| unquoted(id.get())) else { return };
         let Some(number) = self.asked.remove(id.as_ref()) else { return };
+        if self.holds_too_much(reply.raw.len()) {
+            return self.fail(number, "the client's answers are too large", turn);
+        }
         let Some(Call { state: State::Asking(asking), .. }) = self.calls.get_mut(&number) else { return };
         let Some(asked) = asking.questions.iter_mut().find(|asked| asked.id == id) else { return };
         let method = asked.question.method.clone();
@@ -318,15 +343,10 @@ impl Session {
     /// Ends a call without an answer.
     fn forget(&mut self, number: u64, turn: &mut Turn) {
         let Some(call) = self.calls.remove(&number) else { return };
-        match &call.state {
-            State::Sent(hop) => turn.abort(*hop),
-            State::Asking(asking) => {
-                for asked in &asking.questions {
-                    self.asked.remove(&asked.id);
-                }
-            }
-            State::Resting { .. } => {}
+        if let State::Sent(hop) = call.state {
+            turn.abort(hop);
         }
+        self.withdraw(&call, turn);
         self.exchanges.answer(call.exchange, None, turn);
     }
 
@@ -342,16 +362,21 @@ impl Session {
 
     fn respond(&mut self, number: u64, answer: impl FnOnce(&str) -> String, turn: &mut Turn) {
         let Some(call) = self.calls.remove(&number) else { return };
-        if let State::Asking(asking) = &call.state {
-            for asked in asking.questions.iter().filter(|asked| asked.answer.is_none()) {
-                if self.asked.remove(&asked.id).is_some() {
-                    let params = ["{\"requestId\":", &quoted(&asked.id), "}"].concat();
-                    let message = text::notification("notifications/cancelled", Some(&params));
-                    self.exchanges.say(call.exchange, &message, turn);
-                }
-            }
-        }
+        self.withdraw(&call, turn);
         self.exchanges.answer(call.exchange, Some(answer(&call.id)), turn);
+    }
+
+    /// The caller need not answer the questions of this call any more.
+    fn withdraw(&mut self, call: &Call, turn: &mut Turn) {
+        let State::Asking(asking) = &call.state else { return };
+        for asked in &asking.questions {
+            if self.asked.remove(&asked.id).is_none() {
+                continue;
+            }
+            let params = ["{\"requestId\":", &quoted(&asked.id), "}"].concat();
+            let message = text::notification("notifications/cancelled", Some(&params));
+            self.exchanges.say(call.exchange, &message, turn);
+        }
     }
 }
 
@@ -385,10 +410,14 @@ fn complaint(reply: &Reply<'_>) -> String {
 const CALLS_MAX: usize = 256;
 /// No call asks its caller more often.
 const ROUNDS_MAX: u8 = 8;
+/// No more bytes are kept for the calls of a session that are under way.
+const HELD_MAX_BYTES: usize = 16 << 20;
 /// How long a caller may take to answer.
 const LEG_MS: u64 = 10 * 60_000;
 /// The pause before a request is repeated that only has a state.
 const REST_MS: u64 = 250;
 /// No more tools are remembered by name.
 const WRAPPED_MAX: usize = 1_024;
+/// A tool of a longer name is not remembered.
+const NAME_MAX_BYTES: usize = 256;
 const TOO_OFTEN: &str = "the server wanted input more than 8 times";

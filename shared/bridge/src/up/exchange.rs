@@ -67,14 +67,16 @@ impl Exchanges {
     pub(super) fn answer(&mut self, number: u64, response: Option<String>, turn: &mut Turn) {
         let Some(exchange) = self.waiting.get_mut(&number) else { return };
         exchange.open = exchange.open.saturating_sub(1);
+        let is_over = exchange.open == 0;
         match (exchange.outlet, response) {
             (Outlet::Stream(stream), Some(response)) => self.streams.say(stream, &response, turn),
             (Outlet::Waiting(_), Some(response)) => exchange.answers.push(response),
             _ => {}
         }
-        if exchange.open == 0
-            && let Some(exchange) = self.waiting.remove(&number)
-        {
+        if exchange.answers.iter().map(String::len).sum::<usize>() > GATHERED_MAX_BYTES && !is_over {
+            self.stream(number, turn);
+        }
+        if is_over && let Some(exchange) = self.waiting.remove(&number) {
             self.end(exchange, turn);
         }
     }
@@ -173,5 +175,7 @@ impl Exchange {
     }
 }
 
+/// The answers to a batch are not gathered beyond this: it becomes a stream.
+const GATHERED_MAX_BYTES: usize = 1 << 20;
 /// An answer that is not there by then becomes a stream.
 const STREAM_AFTER_MS: u64 = 5_000;

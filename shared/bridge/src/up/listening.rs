@@ -404,6 +404,10 @@ mod tests {
         assert_eq!(heard.listening.due_at(), None);
         heard.listening.subscribe("a:b").unwrap();
         assert_eq!(heard.settle().len(), 1, "another wish is another question");
+        heard.listening.unsubscribe("a:b");
+        assert_eq!(heard.settle(), [Action::Abort(Hop(2))]);
+        heard.listening.rest(&mut heard.turn);
+        assert_eq!(heard.settle().len(), 1, "another listener is a new attempt");
     }
 
     #[test]

@@ -101,44 +101,60 @@ fn said_as_text(members: &mut Members<'_>, structured: &str) -> Result<(), Unrea
     Ok(())
 }
 
-fn prompt(text: &str, revision: Revision) -> Result<Option<String>, Unreadable> {
+fn prompt(text: &str, revision: Revision) -> Result<Item, Unreadable> {
     let mut prompt = Members::parse(text)?;
-    prompt.retain(|name, _| !newer(revision).contains(&name));
-    if revision < Revision::V2025_06_18 && prompt.has("arguments") {
+    if revision < Revision::V2025_06_18 {
         list(&mut prompt, "arguments", |one| named(one, revision))?;
     }
-    Ok(Some(prompt.write()))
+    prompt.retain(|name, _| !newer(revision).contains(&name));
+    Ok(Item::New(prompt.write()))
 }
 
-fn named(text: &str, revision: Revision) -> Result<Option<String>, Unreadable> {
-    let mut members = Members::parse(text)?;
-    members.retain(|name, _| !newer(revision).contains(&name));
-    Ok(Some(members.write()))
+fn named(text: &str, revision: Revision) -> Result<Item, Unreadable> {
+    Ok(older(Members::parse(text)?, revision))
 }
 
-/// Puts each item of the array `name` anew; `None` stays as it was. An array of too many items stays as a whole.
+/// What becomes of an item of a list.
+pub(super) enum Item {
+    /// It stays as it was spelled.
+    Same,
+    /// It is put so.
+    New(String),
+    /// It is not told.
+    Gone,
+}
+
+/// Puts each item of the array `name` anew. An array of too many items stays as a whole.
 pub(super) fn list(
     members: &mut Members<'_>,
     name: &'static str,
-    mut change: impl FnMut(&str) -> Result<Option<String>, Unreadable>,
+    mut change: impl FnMut(&str) -> Result<Item, Unreadable>,
 ) -> Result<(), Unreadable> {
     let Some(items) = members.raw(name).and_then(|raw| items(raw).ok()) else { return Ok(()) };
     let mut changed = false;
-    let mut written: Vec<Cow<'_, str>> = Vec::new();
+    let mut written: Vec<Cow<'_, str>> = Vec::with_capacity(items.len());
     for item in items {
-        written.push(match change(item)? {
-            Some(new) if new != item => {
+        match change(item)? {
+            Item::Same => written.push(Cow::Borrowed(item)),
+            Item::New(new) => {
                 changed = true;
-                Cow::Owned(new)
+                written.push(Cow::Owned(new));
             }
-            _ => Cow::Borrowed(item),
-        });
+            Item::Gone => changed = true,
+        }
     }
     if changed {
         let written = array(written);
         members.set(name, written);
     }
     Ok(())
+}
+
+/// `members` without those that came after `revision`.
+fn older(mut members: Members<'_>, revision: Revision) -> Item {
+    let len = members.len();
+    members.retain(|name, _| !newer(revision).contains(&name));
+    if members.len() == len { Item::Same } else { Item::New(members.write()) }
 }
 
 /// A tool's result that says what went wrong (MCP 2025-11-25 server/tools, Error Handling).

@@ -3,13 +3,20 @@
 use mcp::Revision;
 use serde_json::{Map, Value};
 
-use crate::text::{Members, Unreadable};
+use crate::{
+    routing,
+    text::{Members, Unreadable},
+};
 
-use super::result::newer;
+use super::result::{Item, newer};
 
-/// The definition `text` of a tool for `revision`; `None` where it stays as it is.
-pub(super) fn tool(text: &str, revision: Revision) -> Result<Option<String>, Unreadable> {
+/// The definition `text` of a tool for `revision`. A tool whose headers are declared wrongly is not told of, as modern
+/// clients do not (MCP 2026-07-28 basic/transports/streamable-http): it could not be called.
+pub(super) fn tool(text: &str, revision: Revision) -> Result<Item, Unreadable> {
     let mut tool = Members::parse(text)?;
+    if text.contains(HEADER) && !tool.raw("inputSchema").is_some_and(is_callable) {
+        return Ok(Item::Gone);
+    }
     let (fields, len) = (newer(revision), tool.len());
     tool.retain(|name, _| match name {
         "execution" => false,
@@ -20,10 +27,10 @@ pub(super) fn tool(text: &str, revision: Revision) -> Result<Option<String>, Unr
     let wrapped = tool.raw("outputSchema").filter(|schema| is_wrapped(schema)).map(wrap);
     match wrapped {
         Some(schema) => tool.set("outputSchema", schema?),
-        None if tool.len() == len => return Ok(None),
+        None if tool.len() == len => return Ok(Item::Same),
         None => {}
     }
-    Ok(Some(tool.write()))
+    Ok(Item::New(tool.write()))
 }
 
 /// The name of the tool `text`, if its output schema is wrapped for legacy callers.
@@ -31,6 +38,10 @@ pub(super) fn wrapped_name(text: &str) -> Option<String> {
     let tool = Members::parse(text).ok()?;
     tool.raw("outputSchema").filter(|schema| is_wrapped(schema))?;
     tool.string("name").map(std::borrow::Cow::into_owned)
+}
+
+fn is_callable(schema: &str) -> bool {
+    serde_json::from_str(schema).is_ok_and(|schema| routing::params_of(&schema).is_ok())
 }
 
 /// Whether the root of `schema` is something else than an object.
@@ -94,6 +105,8 @@ fn moved(target: &mut String) {
     }
 }
 
+/// The annotation of an argument that a header mirrors.
+const HEADER: &str = "x-mcp-header";
 /// Where a wrapped schema begins, as a JSON pointer.
 const ROOT: &str = "/properties/result";
 /// Keywords whose members are named by the schema's author.
@@ -107,8 +120,10 @@ mod tests {
     use super::*;
 
     fn put(tool: &Value, revision: Revision) -> Option<Value> {
-        let text = super::tool(&tool.to_string(), revision).unwrap()?;
-        Some(serde_json::from_str(&text).unwrap())
+        match super::tool(&tool.to_string(), revision).unwrap() {
+            Item::New(text) => Some(serde_json::from_str(&text).unwrap()),
+            Item::Same | Item::Gone => None,
+        }
     }
 
     #[test]
@@ -148,6 +163,17 @@ mod tests {
             })
         );
         assert_eq!(wrapped_name(&tool.to_string()).as_deref(), Some("t"));
+    }
+
+    #[test]
+    fn a_tool_that_no_modern_client_could_call_is_not_told_of() {
+        let tool = |header: &str| {
+            let property = json!({"type": "string", "x-mcp-header": header});
+            json!({"name": "t", "inputSchema": {"type": "object", "properties": {"a": property}}}).to_string()
+        };
+        let put = |text: &str| super::tool(text, Revision::V2025_11_25).unwrap();
+        assert!(matches!(put(&tool("Region")), Item::Same));
+        assert!(matches!(put(&tool("not a token")), Item::Gone));
     }
 
     #[test]

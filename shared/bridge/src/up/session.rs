@@ -294,7 +294,7 @@ impl Session {
         self.exchanges.streams.age(turn.now);
         let is_there = self.exchanges.streams.own_channel().is_some();
         let is_soon = self.deaf_since.is_some_and(|since| turn.now.millis_since(since) < DEAF_MAX_MS);
-        if is_there || !is_soon {
+        if !is_soon {
             self.deaf_since = None;
         }
         if is_there || is_soon {

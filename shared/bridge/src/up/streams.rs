@@ -66,6 +66,9 @@ impl Streams {
 
     /// Opens a stream on `channel` that answers a POST with one request of this id, or more of them.
     pub(super) fn open(&mut self, channel: Channel, id: Option<&str>, turn: &mut Turn) -> u64 {
+        if self.streams.len() >= KEPT_MAX {
+            self.age(turn.now);
+        }
         self.opened += 1;
         let request = id.filter(|id| id.len() <= NAMED_ID_MAX_BYTES).map(|id| URL_SAFE_NO_PAD.encode(id));
         self.begin(self.opened, channel, request, turn);
@@ -122,6 +125,9 @@ impl Streams {
             if let Some(channel) = one.channel.take() {
                 turn.act(Action::Close(channel));
             }
+        }
+        if !self.resumes() {
+            self.streams.remove(&stream);
         }
     }
 
@@ -253,6 +259,8 @@ fn is_id(text: &str) -> bool {
 
 /// The stream that a GET opens.
 pub(super) const OWN: u64 = 0;
+/// From so many streams on, those that are over are looked through for each new one.
+const KEPT_MAX: usize = 256;
 /// How long a caller pauses before it resumes a stream.
 const RETRY_MS: u64 = 1_000;
 /// The length of what tells one life of a session from another.
@@ -324,6 +332,29 @@ mod tests {
         }
         let own = format!("{}.0.9", "f".repeat(EPOCH_CHARS));
         assert_eq!(resume(&mut streams, &own, &mut turn), Resumed::On, "the stream of GET just begins anew");
+    }
+
+    #[test]
+    fn a_stream_whose_answer_was_not_kept_is_lost() {
+        let (mut streams, mut turn) = streams();
+        let one = streams.open(Channel(1), Some("7"), &mut turn);
+        let first = said(&mut turn).remove(0).id.unwrap();
+        streams.say(one, &"x".repeat(super::super::events::BYTES_MAX + 1), &mut turn);
+        assert_eq!(streams.left(Channel(1)), Some(one));
+        assert_eq!(streams.resume(Channel(2), &first, &mut turn), Resumed::On, "it may go on");
+        streams.end(one, &mut turn);
+        assert_eq!(streams.resume(Channel(3), &first, &mut turn), Resumed::Lost("7".into()));
+    }
+
+    #[test]
+    fn the_stream_of_get_is_told_all_to_who_comes_from_an_earlier_life() {
+        let (mut streams, mut turn) = streams();
+        streams.open_own(Channel(1), &mut turn);
+        streams.say(OWN, "a", &mut turn);
+        turn.actions.clear();
+        let other = format!("{}.0.9", "f".repeat(EPOCH_CHARS));
+        assert_eq!(streams.resume(Channel(2), &other, &mut turn), Resumed::On);
+        assert_eq!(said(&mut turn).into_iter().map(|event| event.data).collect::<Vec<_>>(), ["a"]);
     }
 
     #[test]

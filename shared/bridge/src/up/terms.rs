@@ -302,6 +302,15 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_does_not_fit_is_left_out() {
+        let long = "\u{1}".repeat(64);
+        let agreed =
+            terms(&json!({"sampling": {}, "experimental": {"a": {}}}), &json!({"name": long, "version": long}));
+        assert_eq!((agreed.client_info.as_deref(), agreed.capabilities.as_str()), (None, r#"{"sampling":{}}"#));
+        assert!(agreed.spell().len() <= SPELLED_MAX_BYTES);
+    }
+
+    #[test]
     fn what_a_revision_does_not_know_is_not_told() {
         let params = |revision: &str| {
             format!(

@@ -1,12 +1,17 @@
 //! Do the endpoints hold together? Each shows a part of what the servers offer, some of its tools under other names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use bridge::federation::{
     Naming, Share, Shown, View,
     cache::Scope,
     name::{self, CHARS_MAX},
 };
+
+use registry::{EraSetting, Server};
 
 use super::{
     raw::{Raw, RawEndpoint, RawEndpointTool},
@@ -37,6 +42,29 @@ impl Endpoint {
         View::new(shares.map(|(server, share)| (server.clone(), share.clone())).collect(), scope)
     }
 }
+
+/// The endpoints as the registry knows them: `` is of all servers, `@name` of some.
+pub(super) fn joint(endpoints: &BTreeMap<String, Endpoint>) -> Vec<Server> {
+    let one = |name: String, tenants: Option<BTreeSet<String>>, scopes: Vec<String>| Server {
+        name,
+        instances: Vec::new(),
+        tenants,
+        scopes,
+        timeout: TIMEOUT,
+        idle: IDLE,
+        secret: None,
+        era: EraSetting::Modern,
+    };
+    let named = endpoints
+        .values()
+        .map(|endpoint| one(format!("@{}", endpoint.name), endpoint.tenants.clone(), endpoint.scopes.clone()));
+    named.chain([one(String::new(), None, Vec::new())]).collect()
+}
+
+/// The longest any of its servers may take.
+const TIMEOUT: Duration = Duration::from_secs(600);
+/// How long a session with many servers may rest.
+const IDLE: Duration = Duration::from_secs(1_800);
 
 impl Problems {
     pub(super) fn endpoints(&mut self, raw: &Raw) -> BTreeMap<String, Endpoint> {
@@ -69,21 +97,7 @@ impl Problems {
             self.add(at("name"), format!("`{}` must be 1 to 64 of a-z, 0-9, `-` and `_`", raw.name));
         }
         self.scopes(at("scopes"), &raw.scopes);
-        let mut shares: BTreeMap<String, Share> = BTreeMap::new();
-        for (key, named) in [("servers", &raw.servers), ("prompts", &raw.prompts), ("resources", &raw.resources)] {
-            for (m, server) in named.iter().enumerate() {
-                self.known_server(at(&format!("{key}[{m}]")), server, servers);
-                if named.iter().take(m).any(|other| other == server) {
-                    self.add(at(&format!("{key}[{m}]")), format!("`{server}` is there twice"));
-                }
-                let share = shares.entry(server.clone()).or_insert_with(Share::empty);
-                match key {
-                    "servers" => *share = Share::whole(),
-                    "prompts" => share.prompts = Shown::Yes,
-                    _ => share.resources = Shown::Yes,
-                }
-            }
-        }
+        let mut shares = self.shares(n, raw, servers);
         let mut names = BTreeSet::new();
         for (m, tool) in raw.tools.iter().enumerate() {
             let at = at(&format!("tools[{m}]"));
@@ -104,6 +118,27 @@ impl Problems {
             instructions: raw.instructions.clone(),
             shares,
         }
+    }
+
+    /// What it shows of servers, apart from single tools.
+    fn shares(&mut self, n: usize, raw: &RawEndpoint, servers: &BTreeSet<&str>) -> BTreeMap<String, Share> {
+        let mut shares: BTreeMap<String, Share> = BTreeMap::new();
+        for (key, named) in [("servers", &raw.servers), ("prompts", &raw.prompts), ("resources", &raw.resources)] {
+            for (m, server) in named.iter().enumerate() {
+                let at = format!("endpoints[{n}].{key}[{m}]");
+                self.known_server(at.clone(), server, servers);
+                if named.iter().take(m).any(|other| other == server) {
+                    self.add(at, format!("`{server}` is there twice"));
+                }
+                let share = shares.entry(server.clone()).or_insert_with(Share::empty);
+                match key {
+                    "servers" => *share = Share::whole(),
+                    "prompts" => share.prompts = Shown::Yes,
+                    _ => share.resources = Shown::Yes,
+                }
+            }
+        }
+        shares
     }
 
     fn tool(&mut self, at: &str, raw: &RawEndpointTool, share: &mut Share, names: &mut BTreeSet<String>) {

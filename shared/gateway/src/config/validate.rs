@@ -14,7 +14,7 @@ use upstream::Resilience;
 use url::Url;
 
 use super::{
-    endpoints::Endpoint,
+    endpoints::{Endpoint, joint},
     raw::{AuditMode, Raw, RawIssuer},
 };
 
@@ -135,7 +135,7 @@ impl Raw {
             operators: self.gateway.operators,
             anonymous,
             issuers,
-            registry: Registry::new(servers),
+            registry: Registry::new(servers).with_endpoints(joint(&endpoints)),
             endpoints,
             resilience,
             admission,

@@ -4,19 +4,35 @@ use std::time::Duration;
 
 use bridge::facade::{End, Method, Request};
 use bytes::Bytes;
-use mcp::Revision;
+use mcp::{Revision, jsonrpc};
 use registry::Server;
 use telemetry::TraceContext;
-use upstream::Outbound;
+use upstream::{Outbound, Repeatable};
 
 use crate::{
+    alone::{Alone, mirrored},
     config::Config,
     conversation::{Behind, hop::Beyond},
+    course::At,
+    federated::Federated,
     initialize::INSTANCES_TRIED,
     instances::{Missed, Reached, Way},
     platform::{Platform, Unanswered},
+    refusal::Refusal,
     serve::Gateway,
 };
+
+fn ended(refusal: &Refusal) -> End {
+    match refusal {
+        Refusal::Broken(detail) => End::Broken(detail.clone()),
+        Refusal::Garbage(detail) => End::Garbage(detail.clone()),
+        Refusal::Deadline(millis) => End::Silent(u64::try_from(*millis).unwrap_or(u64::MAX)),
+        refusal => End::Unreachable(refusal.reason()),
+    }
+}
+
+/// Each of the servers has its own.
+const JOINT_IDLE: Duration = Duration::from_secs(600);
 
 /// An answer from behind, and the longest silence within it.
 pub(super) struct Found<B> {
@@ -39,7 +55,35 @@ impl<P: Platform> Gateway<P> {
                 let reached = self.instance(&config, target.server(), (request, trace), beyond).await?;
                 Ok(Found { reached, stream_idle })
             }
+            Behind::Federation { endpoint, servers, principal } => {
+                let federated = config.federated_again(endpoint.as_deref(), servers, principal);
+                let federated =
+                    federated.ok_or_else(|| End::Unreachable("there is no such endpoint any more".to_owned()))?;
+                let reached = self.joint(&federated, request, trace).await.map_err(|refusal| ended(&refusal))?;
+                Ok(Found { reached, stream_idle: JOINT_IDLE })
+            }
         }
+    }
+
+    /// Sends `request` to many servers that look like one.
+    async fn joint(
+        &self,
+        federated: &Federated,
+        request: &Request,
+        trace: &TraceContext,
+    ) -> Result<Reached<P::Body>, Refusal> {
+        let body = jsonrpc::parse(request.body.as_bytes()).map_err(guard::Refused::from)?;
+        let Some(server) = federated.config.registry.servers().next() else { return Err(Refusal::NoEndpoint) };
+        let sending = Alone {
+            server,
+            at: &At::Instances,
+            text: &request.body,
+            mirrored: mirrored(&body, &[])?,
+            trace,
+            repeatable: Repeatable::No,
+            lens: None,
+        };
+        self.send_federated(federated, &sending).await
     }
 
     /// Sends `request` to the instance that has the session, or to the first that takes it. The next one is tried only

@@ -145,14 +145,18 @@ impl<P: Platform> Gateway<P> {
     pub(super) async fn drive(&self, mut driver: Driver, conversation: Conversation) {
         driver.rests_since = self.platform.now();
         loop {
-            match self.next_arrival(&mut driver).await {
-                Some(came) => self.take(&mut driver, came),
-                None if driver.wake.is_some_and(|at| at <= self.platform.now()) => {
-                    driver.wake = None;
-                    self.handle(&mut driver, Event::Woken, None);
-                }
-                None if driver.is_idle() && driver.rested_at() <= self.platform.now() => break,
-                None => {}
+            let came = self.next_arrival(&mut driver).await;
+            let (is_quiet, now) = (came.is_none(), self.platform.now());
+            if let Some(came) = came {
+                self.take(&mut driver, came);
+            }
+            if driver.wake.is_some_and(|at| at <= now) {
+                driver.wake = None;
+                self.handle(&mut driver, Event::Woken, None);
+            }
+            conversation.busy(!driver.is_idle());
+            if is_quiet && driver.is_idle() && driver.rested_at() <= now {
+                break;
             }
         }
         // Who comes from now on finds another façade.

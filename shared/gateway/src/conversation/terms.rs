@@ -30,9 +30,6 @@ pub enum Face {
     Down(down::Terms),
     /// A legacy server in front of a modern one.
     Up,
-    /// Of the tests.
-    #[cfg(test)]
-    Echo,
 }
 
 /// What a façade speaks to.
@@ -41,6 +38,15 @@ pub enum Face {
 pub enum Behind {
     /// An instance of the configured server of this name.
     Instance(String),
+    /// Many servers that look like one.
+    Federation {
+        /// The name of the endpoint `/mcp/@{name}`; none for `/mcp`.
+        endpoint: Option<String>,
+        /// The servers its caller may know of.
+        servers: Vec<String>,
+        /// Whose sessions with legacy servers are used: hexadecimal.
+        principal: String,
+    },
 }
 
 impl Terms {
@@ -61,19 +67,25 @@ impl Terms {
     }
 
     /// The façade they ask for.
-    pub(super) fn facade(&self) -> Result<Box<dyn Facade>, String> {
+    pub(super) fn facade(&self) -> Box<dyn Facade> {
         match &self.face {
-            Face::Down(terms) => Ok(Box::new(Down::new(terms.clone()))),
-            Face::Up => Ok(Box::new(Up::new())),
-            #[cfg(test)]
-            Face::Echo => Ok(Box::new(super::tests::Echo::default())),
+            Face::Down(terms) => Box::new(Down::new(terms.clone())),
+            Face::Up => Box::new(Up::new()),
         }
     }
 
     /// For how long the conversation may rest before it ends.
     pub(super) fn idle(&self, config: &Config) -> Duration {
-        let Behind::Instance(server) = &self.behind;
-        config.registry.configured(server).map_or(IDLE, |target| target.server().idle)
+        let idle = match &self.behind {
+            Behind::Instance(server) => {
+                config.registry.configured(server).map_or(IDLE_DOWN, |target| target.server().idle)
+            }
+            Behind::Federation { .. } => IDLE_JOINT,
+        };
+        match self.face {
+            Face::Down(_) => idle.min(IDLE_DOWN),
+            Face::Up => idle,
+        }
     }
 }
 
@@ -93,5 +105,31 @@ fn in_ascii(json: &str) -> String {
 
 /// The header that carries [`Terms`].
 pub const TERMS: HeaderName = HeaderName::from_static("turnpike-terms");
-/// Of a server that is not configured any more.
-const IDLE: Duration = Duration::from_secs(60);
+/// Of a session with many servers.
+const IDLE_JOINT: Duration = Duration::from_secs(1_800);
+/// A session with a legacy server is ended while there still is somebody to do it: on Workers an object that nobody calls is
+/// forgotten after 70 seconds at the earliest (Durable Objects, Lifecycle).
+const IDLE_DOWN: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn terms_come_back_as_they_were_told_whatever_is_in_them() {
+        let down = down::Terms {
+            server: "files".to_owned(),
+            capabilities: json!({ "elicitation": {} }),
+            client_info: Some(json!({ "name": "ünï\u{1}\u{1f600}\r\nx: y", "version": "1" })),
+        };
+        for face in [Face::Down(down), Face::Up] {
+            let terms = Terms { face, behind: Behind::Instance("files".to_owned()) };
+            let mut request = Request::new(Bytes::new());
+            terms.tell(&mut request).unwrap();
+            assert!(request.headers()[TERMS].as_bytes().iter().all(|byte| (b' '..=b'~').contains(byte)));
+            assert_eq!(Terms::read(request.headers()).unwrap(), terms);
+        }
+    }
+}
