@@ -48,6 +48,7 @@ mod faults;
 mod guard;
 mod identity;
 mod malformed;
+mod old;
 mod operate;
 mod panic;
 mod path;

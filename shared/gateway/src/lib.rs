@@ -32,6 +32,7 @@ mod joined;
 mod journal;
 mod memory;
 mod meter;
+mod old;
 mod permits;
 mod pipeline;
 mod quotas;

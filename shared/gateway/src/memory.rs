@@ -35,6 +35,8 @@ pub(crate) struct Remembered {
     pub(crate) eras: BTreeMap<String, KnownEra>,
     /// Until when servers are known to want no `initialize`.
     pub(crate) without_sessions: BTreeMap<String, Timestamp>,
+    /// Until when instances are known to speak HTTP+SSE.
+    pub(crate) old: BTreeMap<String, Timestamp>,
     /// What servers offer, by server.
     pub(crate) offers: BTreeMap<String, Offers>,
     /// Definitions that were reported: server, tool and digest.
@@ -93,6 +95,7 @@ impl Default for Memory {
             sessions: LruCache::new(SESSIONS_MAX),
             eras: BTreeMap::new(),
             without_sessions: BTreeMap::new(),
+            old: BTreeMap::new(),
             offers: BTreeMap::new(),
             found: LruCache::new(FOUND_MAX),
             expected: LruCache::new(EXPECTED_MAX),

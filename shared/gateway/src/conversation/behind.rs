@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use bridge::facade::{End, Method, Request};
+use bridge::{
+    facade::{End, Method, Request},
+    old::endpoint,
+};
 use bytes::Bytes;
+use http::{HeaderValue, header};
 use mcp::{Revision, jsonrpc};
 use registry::Server;
 use telemetry::TraceContext;
@@ -17,7 +21,7 @@ use crate::{
     federated::Federated,
     initialize::INSTANCES_TRIED,
     instances::{Missed, Reached, Way},
-    platform::{Platform, Unanswered},
+    platform::{Abort, Answer, Platform, Unanswered},
     refusal::Refusal,
     serve::Gateway,
 };
@@ -29,6 +33,41 @@ fn ended(refusal: &Refusal) -> End {
         Refusal::Deadline(millis) => End::Silent(u64::try_from(*millis).unwrap_or(u64::MAX)),
         refusal => End::Unreachable(refusal.reason()),
     }
+}
+
+fn message(request: &Request) -> (http::Method, Bytes) {
+    match request.method {
+        Method::Post => (http::Method::POST, Bytes::from(request.body.clone())),
+        Method::Get => (http::Method::GET, Bytes::new()),
+        Method::Delete => (http::Method::DELETE, Bytes::new()),
+    }
+}
+
+/// `request` as if its caller had sent it to the gateway's endpoint `name`, with what it authorized itself with.
+fn asked_again(
+    config: &Config,
+    name: &str,
+    (request, trace): (&Request, &TraceContext),
+    beyond: &Beyond,
+) -> Result<http::Request<Bytes>, End> {
+    let unspelled = |error: &dyn std::fmt::Display| End::Unreachable(error.to_string());
+    let traceparent = trace.traceparent();
+    let outbound = Outbound {
+        url: &config.resource(name),
+        session_id: request.session_id.as_deref(),
+        revision: request.revision.map(Revision::as_str),
+        last_event_id: request.last_event_id.as_deref(),
+        secret: None,
+        trace: (&traceparent, trace.tracestate()),
+    };
+    let (method, body) = message(request);
+    let mut asked = upstream::request(method, &outbound, body).map_err(|error| unspelled(&error))?;
+    if let Some(authorization) = &beyond.authorization {
+        let mut value = HeaderValue::try_from(authorization).map_err(|error| unspelled(&error))?;
+        value.set_sensitive(true);
+        asked.headers_mut().insert(header::AUTHORIZATION, value);
+    }
+    Ok(asked)
 }
 
 /// Each of the servers has its own.
@@ -62,6 +101,18 @@ impl<P: Platform> Gateway<P> {
                 let reached = self.joint(&federated, request, trace).await.map_err(|refusal| ended(&refusal))?;
                 Ok(Found { reached, stream_idle: JOINT_IDLE })
             }
+            Behind::Stream { server, instance } => {
+                let target = config.registry.configured(server).map_err(|error| End::Unreachable(error.to_string()))?;
+                let stream_idle = config.resilience(target.server()).stream_idle;
+                let reached = self.stream(target.server(), instance, (request, trace), beyond).await?;
+                Ok(Found { reached, stream_idle })
+            }
+            Behind::Endpoint(name) => {
+                let asked = asked_again(&config, name, (request, trace), beyond)?;
+                let response = self.exchange(&config, name, asked.map(P::Body::from)).await;
+                let answer = Answer { response, arrived: None, abort: Abort::new(|| {}) };
+                Ok(Found { reached: Reached { answer, seat: None }, stream_idle: JOINT_IDLE })
+            }
         }
     }
 
@@ -84,6 +135,30 @@ impl<P: Platform> Gateway<P> {
             lens: None,
         };
         self.send_federated(federated, &sending).await
+    }
+
+    /// Sends `request` to an HTTP+SSE server: to its stream, or to where that has pointed. Whoever leads here has passed
+    /// its circuit.
+    async fn stream(
+        &self,
+        server: &Server,
+        instance: &str,
+        (request, trace): (&Request, &TraceContext),
+        beyond: &Beyond,
+    ) -> Result<Reached<P::Body>, End> {
+        if !server.instances.iter().any(|one| one == instance) {
+            return Err(End::Unreachable(format!("instance `{instance}` is not configured any more")));
+        }
+        let pointed = request.path_and_query.as_deref().map(|path| endpoint::at_origin(instance, path)).transpose();
+        let pointed = pointed.map_err(|refused| End::Garbage(refused.to_string()))?;
+        let url = pointed.as_deref().unwrap_or(instance);
+        let outbound = self.spelled((server, url), (request, trace), beyond)?;
+        let answer = self.platform.send(outbound, server.timeout).await.map_err(|unanswered| match unanswered {
+            Unanswered::Broken(detail) if request.method == Method::Get => End::Unreachable(detail),
+            Unanswered::Broken(detail) => End::Broken(detail),
+            Unanswered::Deadline(deadline) => End::Silent(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
+        })?;
+        Ok(Reached { answer, seat: None })
     }
 
     /// Sends `request` to the instance that has the session, or to the first that takes it. The next one is tried only
@@ -150,11 +225,7 @@ impl<P: Platform> Gateway<P> {
             secret: secret.as_deref(),
             trace: (&traceparent, trace.tracestate()),
         };
-        let (method, body) = match request.method {
-            Method::Post => (http::Method::POST, Bytes::from(request.body.clone())),
-            Method::Get => (http::Method::GET, Bytes::new()),
-            Method::Delete => (http::Method::DELETE, Bytes::new()),
-        };
+        let (method, body) = message(request);
         let spelled = upstream::request(method, &outbound, body);
         let mut spelled = spelled.map_err(|error| End::Unreachable(error.to_string()))?;
         if request.revision.is_some_and(|revision| !revision.is_legacy()) {

@@ -1,0 +1,157 @@
+//! Which transport does an instance speak? Found out as clients do: it refuses to be POSTed `initialize`, and the stream a
+//! GET opens begins with `endpoint` (MCP 2025-03-26 basic/transports, Backwards Compatibility). Nothing is configured.
+//!
+//! Whatever leads to such an instance, a session of a caller's, the gateway's own or a façade's, meets a façade in its
+//! place, which has the session: so nobody else has to know.
+
+use std::time::Duration;
+
+use bridge::old::{StreamableTerms, endpoint};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use mcp::{Body, Message, Revision, digest, header as mcp_header, jsonrpc, sse};
+use serde_json::json;
+
+use crate::{
+    answer::is_type,
+    conversation::{Behind, Face, Terms},
+    course::Made,
+    instances::{Missed, Way},
+    meter::Next,
+    platform::{Answer, Platform, Unanswered},
+    relay::CONVERSATION,
+    serve::Gateway,
+};
+
+impl<P: Platform> Gateway<P> {
+    /// Sends `request` to the instance of `way`, or to the façade in front of it.
+    pub(crate) async fn send_in_its_transport(
+        &self,
+        way: Way<'_>,
+        request: Request<Bytes>,
+    ) -> Result<Answer<P::Body>, Unanswered> {
+        if let Some(session) = session(&request) {
+            return self.send_to_facade(way, session, request).await;
+        }
+        let opening = (P::CONVERSES && is_initialize(&request)).then(|| request.clone());
+        if let Some(opening) = &opening
+            && self.is_known_as_old(way.instance)
+        {
+            return self.begin_in_facade(way, opening.clone()).await;
+        }
+        let answer = self.platform.send(request, way.server.timeout).await?;
+        let status = answer.response.status();
+        let is_refused =
+            matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+        match opening.filter(|_| is_refused) {
+            Some(opening) if self.points(way, &opening).await => {
+                let until = self.platform.now().plus_millis(KNOWN_MS);
+                self.memory.0.borrow_mut().old.insert(way.instance.to_owned(), until);
+                self.begin_in_facade(way, opening).await
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    fn is_known_as_old(&self, instance: &str) -> bool {
+        self.memory.0.borrow().old.get(instance).is_some_and(|until| *until > self.platform.now())
+    }
+
+    /// Begins a session. What fails may have another reason next time: the instance is looked at anew.
+    async fn begin_in_facade(&self, way: Way<'_>, request: Request<Bytes>) -> Result<Answer<P::Body>, Unanswered> {
+        let [nonce, _] = split(self.platform.random());
+        let session = format!("{SESSION}{}", digest::hex(&nonce));
+        let answer = self.send_to_facade(way, session, request).await;
+        if !answer.as_ref().is_ok_and(|answer| answer.response.status().is_success()) {
+            self.memory.0.borrow_mut().old.remove(way.instance);
+        }
+        answer
+    }
+
+    async fn send_to_facade(
+        &self,
+        way: Way<'_>,
+        session: String,
+        mut request: Request<Bytes>,
+    ) -> Result<Answer<P::Body>, Unanswered> {
+        // The façade is given the gateway's credential by its host.
+        request.headers_mut().remove(header::AUTHORIZATION);
+        *request.uri_mut() = Uri::from_static(CONVERSATION);
+        let made = made(way, session);
+        match self.converse(way.server, &made, request).await {
+            Ok(reached) => Ok(reached.answer),
+            Err(Missed::Unanswered(unanswered)) => Err(unanswered),
+            Err(Missed::Shut { .. } | Missed::Full { .. }) => {
+                Err(Unanswered::Broken("the conversation is busy".to_owned()))
+            }
+        }
+    }
+
+    /// Whether the stream a GET opens begins with `endpoint`.
+    async fn points(&self, way: Way<'_>, opening: &Request<Bytes>) -> bool {
+        let mut request = Request::new(Bytes::new());
+        *request.method_mut() = Method::GET;
+        *request.uri_mut() = opening.uri().clone();
+        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(mcp_header::TEXT_EVENT_STREAM));
+        if let Some(authorization) = opening.headers().get(header::AUTHORIZATION) {
+            request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
+        }
+        let Ok(answer) = self.platform.send(request, way.server.timeout.min(LOOK_MAX)).await else { return false };
+        let (head, mut body) = answer.response.into_parts();
+        let is_stream = head.status == StatusCode::OK && is_type(&head.headers, mcp_header::TEXT_EVENT_STREAM);
+        let points = is_stream && self.begins_with_endpoint(&mut body).await;
+        answer.abort.abort();
+        points
+    }
+
+    async fn begins_with_endpoint(&self, body: &mut P::Body) -> bool {
+        let mut parser = sse::Parser::new(EVENT_MAX_BYTES);
+        while parser.read_bytes() <= EVENT_MAX_BYTES {
+            let Next::Data(data) = self.next(body, LOOK_MAX).await else { return false };
+            let Ok(events) = parser.push(&data) else { return false };
+            if let Some(first) = events.iter().find(|event| !event.data.is_empty()) {
+                return first.name == endpoint::EVENT;
+            }
+        }
+        false
+    }
+}
+
+/// The façade of one session. Its name is of this server and this instance: no other can lead there.
+fn made(way: Way<'_>, session: String) -> Made {
+    let parts = json!([way.server.name, way.instance, session]);
+    let name = digest::hex(&digest::sha256(parts.to_string().as_bytes()));
+    let behind = Behind::Stream { server: way.server.name.clone(), instance: way.instance.to_owned() };
+    let terms = Terms { face: Face::Streamable(StreamableTerms { session_id: session }), behind };
+    Made { name: format!("old-{name}"), terms }
+}
+
+/// The session of a façade that `request` belongs to.
+fn session(request: &Request<Bytes>) -> Option<String> {
+    let id = request.headers().get(mcp_header::MCP_SESSION_ID)?.to_str().ok()?;
+    id.starts_with(SESSION).then(|| id.to_owned())
+}
+
+fn is_initialize(request: &Request<Bytes>) -> bool {
+    let headers = request.headers();
+    let revision =
+        headers.get(mcp_header::MCP_PROTOCOL_VERSION).and_then(|value| Revision::parse(value.to_str().ok()?));
+    let may_be = request.method() == Method::POST
+        && !headers.contains_key(mcp_header::MCP_SESSION_ID)
+        && revision.is_none_or(Revision::is_legacy);
+    may_be
+        && matches!(jsonrpc::parse(request.body()), Ok(Body::Single(Message::Request(call))) if call.method == "initialize")
+}
+
+fn split(random: [u8; 32]) -> [[u8; 16]; 2] {
+    let mut halves = [[0; 16]; 2];
+    halves.as_flattened_mut().copy_from_slice(&random);
+    halves
+}
+
+/// How the ids of such sessions begin; a server's own that begins so harms nobody but itself.
+const SESSION: &str = "turnpike-sse-";
+/// A server may learn another.
+const KNOWN_MS: u64 = 24 * 60 * 60 * 1000;
+const LOOK_MAX: Duration = Duration::from_secs(10);
+const EVENT_MAX_BYTES: usize = 64 * 1024;
