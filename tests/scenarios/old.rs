@@ -49,7 +49,7 @@ async fn an_old_client_has_a_whole_session_with_a_legacy_server(stage: Stage) {
     let seen = session(&gateway, "one", steps).await;
     assert!(seen["tools"].as_array().unwrap().len() > 3, "{seen:#}");
     assert_eq!(seen["echo"]["content"][0]["text"], "hello", "{seen:#}");
-    assert_eq!(seen["progress"], json!([1, 2, 3]), "{seen:#}");
+    progressed(&seen["progress"]);
     assert!(said(&seen["elicited"]).contains("ada"), "{seen:#}");
     assert!(said(&seen["sampled"]).contains("sampled"), "{seen:#}");
     assert!(seen["prompt"]["messages"].is_array(), "{seen:#}");
@@ -72,7 +72,7 @@ async fn an_old_client_has_a_whole_session_with_a_modern_server(stage: Stage) {
     ]);
     let seen = session(&gateway, "one", steps).await;
     assert_eq!(seen["echo"]["content"][0]["text"], "hello", "{seen:#}");
-    assert_eq!(seen["progress"], json!([1, 2, 3]), "{seen:#}");
+    progressed(&seen["progress"]);
     assert!(said(&seen["asked"]).contains("sampled (ada, 1 roots)"), "{seen:#}");
 }
 
@@ -88,8 +88,8 @@ async fn a_streamable_client_has_a_whole_session_with_an_old_server(stage: Stage
     let client = gateway.caller("old").open().await;
     let mut own = client.listen(None).await;
     assert_eq!(own.status, 200);
-    let asked = own.message().await.unwrap();
-    assert_eq!(asked["method"], "roots/list", "server-everything asks once it was initialized: {asked}");
+    // server-everything asks once it was initialized.
+    let asked = told(&mut own, |message| message["method"] == "roots/list").await;
     let roots = json!({ "jsonrpc": "2.0", "id": asked["id"], "result": { "roots": [] } });
     assert_eq!(client.post(roots.to_string()).send().await.status, 202);
     assert_eq!(client.call("echo", json!({ "message": "hi" })).await, "Echo: hi");
@@ -225,14 +225,9 @@ async fn a_server_that_ends_its_stream_ends_the_session(stage: Stage) {
     let params = json!({ "name": "trigger-long-running-operation", "arguments": { "duration": 60, "steps": 600 },
         "_meta": { "progressToken": 1 } });
     let mut stream = client.stream("tools/call", params).await;
-    assert_eq!(stream.message().await.unwrap()["method"], "notifications/progress");
+    told(&mut stream, |message| message["method"] == "notifications/progress").await;
     old.kill();
-    let failed = loop {
-        let told = stream.message().await.expect("the call is answered");
-        if told.get("id").is_some() {
-            break told;
-        }
-    };
+    let failed = told(&mut stream, |message| message.get("id").is_some()).await;
     assert!(failed["error"]["message"].as_str().unwrap().contains("session has ended"), "{failed}");
     client.try_call("echo", json!({ "message": "?" })).await.refuses(404, -32001);
 }
@@ -300,17 +295,32 @@ fn everything() -> Value {
 fn whole_session_with_everything(seen: &Value) {
     assert!(seen["tools"].as_array().unwrap().len() > 8, "{seen:#}");
     assert_eq!(said(&seen["echo"]), "Echo: hello", "{seen:#}");
-    assert_eq!(seen["progress"], json!([1, 2, 3]), "{seen:#}");
+    progressed(&seen["progress"]);
     assert!(seen["elicited"].to_string().contains("ada"), "{seen:#}");
     assert!(seen["sampled"].to_string().contains("sampled"), "{seen:#}");
     assert!(seen["prompt"]["messages"].is_array(), "{seen:#}");
     assert!(seen["read"]["contents"].is_array(), "{seen:#}");
 }
 
+/// The SDK forgets whom to tell once the response came; what comes with it is told to nobody.
+fn progressed(seen: &Value) {
+    assert!(seen == &json!([1, 2, 3]) || seen == &json!([1, 2]), "{seen}");
+}
+
 /// What npm's SDK sees at `server`, over HTTP+SSE.
 async fn session(gateway: &Gateway, server: &str, steps: Value) -> Value {
     let url = format!("{}/mcp/{server}/sse", gateway.origin());
     old_session(&url, &gateway.token().text(), steps).await
+}
+
+/// The next message that is `wanted`.
+async fn told(stream: &mut Stream, wanted: impl Fn(&Value) -> bool) -> Value {
+    loop {
+        let message = stream.message().await.expect("it comes before the stream ends");
+        if wanted(&message) {
+            return message;
+        }
+    }
 }
 
 fn said(result: &Value) -> String {
@@ -363,12 +373,8 @@ impl Talk {
         let request = json!({ "jsonrpc": "2.0", "id": self.ids, "method": method, "params": params });
         let answer = self.post(&request).await;
         assert_eq!((answer.status, answer.body.len()), (202, 0), "{answer:?}");
-        loop {
-            let told = self.stream.message().await.expect("the stream goes on");
-            if told["id"] == self.ids && told.get("method").is_none() {
-                return told;
-            }
-        }
+        let id = self.ids;
+        told(&mut self.stream, |message| message["id"] == id && message.get("method").is_none()).await
     }
 
     async fn post(&self, message: &Value) -> Answer {
