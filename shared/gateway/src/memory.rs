@@ -15,6 +15,7 @@ use crate::{
     definitions::Offers,
     identify::Bearer,
     journal::Journal,
+    old::Transport,
     permits::{Expected, ExpectedKey},
 };
 
@@ -35,8 +36,8 @@ pub(crate) struct Remembered {
     pub(crate) eras: BTreeMap<String, KnownEra>,
     /// Until when servers are known to want no `initialize`.
     pub(crate) without_sessions: BTreeMap<String, Timestamp>,
-    /// Until when instances are known to speak HTTP+SSE.
-    pub(crate) old: BTreeMap<String, Timestamp>,
+    /// How instances carry messages, by URL, and until when that is believed.
+    pub(crate) transports: BTreeMap<String, (Transport, Timestamp)>,
     /// What servers offer, by server.
     pub(crate) offers: BTreeMap<String, Offers>,
     /// Definitions that were reported: server, tool and digest.
@@ -95,7 +96,7 @@ impl Default for Memory {
             sessions: LruCache::new(SESSIONS_MAX),
             eras: BTreeMap::new(),
             without_sessions: BTreeMap::new(),
-            old: BTreeMap::new(),
+            transports: BTreeMap::new(),
             offers: BTreeMap::new(),
             found: LruCache::new(FOUND_MAX),
             expected: LruCache::new(EXPECTED_MAX),

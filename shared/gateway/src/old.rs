@@ -3,3 +3,5 @@
 
 mod caller;
 mod instance;
+
+pub(crate) use instance::Transport;

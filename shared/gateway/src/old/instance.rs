@@ -34,36 +34,36 @@ impl<P: Platform> Gateway<P> {
             return self.send_to_facade(way, session, request).await;
         }
         let opening = (P::CONVERSES && is_initialize(&request)).then(|| request.clone());
-        if let Some(opening) = &opening
-            && self.is_known_as_old(way.instance)
-        {
+        let known = self.known_transport(way.instance);
+        if let (Some(opening), Some(Transport::Sse)) = (&opening, known) {
             return self.begin_in_facade(way, opening.clone()).await;
         }
         let answer = self.platform.send(request, way.server.timeout).await?;
         let status = answer.response.status();
         let is_refused =
             matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
-        match opening.filter(|_| is_refused) {
-            Some(opening) if self.points(way, &opening).await => {
-                let until = self.platform.now().plus_millis(KNOWN_MS);
-                self.memory.0.borrow_mut().old.insert(way.instance.to_owned(), until);
-                self.begin_in_facade(way, opening).await
-            }
-            _ => Ok(answer),
+        let Some(opening) = opening.filter(|_| is_refused && known.is_none()) else { return Ok(answer) };
+        let transport = self.look(way, &opening).await;
+        let known_ms = if transport == Transport::Sse { KNOWN_MS } else { DOUBTED_MS };
+        let until = self.platform.now().plus_millis(known_ms);
+        self.memory.0.borrow_mut().transports.insert(way.instance.to_owned(), (transport, until));
+        match transport {
+            Transport::Sse => self.begin_in_facade(way, opening).await,
+            Transport::Streamable => Ok(answer),
         }
     }
 
-    fn is_known_as_old(&self, instance: &str) -> bool {
-        self.memory.0.borrow().old.get(instance).is_some_and(|until| *until > self.platform.now())
+    fn known_transport(&self, instance: &str) -> Option<Transport> {
+        let known = self.memory.0.borrow().transports.get(instance).copied();
+        known.filter(|(_, until)| *until > self.platform.now()).map(|(transport, _)| transport)
     }
 
     /// Begins a session. What fails may have another reason next time: the instance is looked at anew.
     async fn begin_in_facade(&self, way: Way<'_>, request: Request<Bytes>) -> Result<Answer<P::Body>, Unanswered> {
-        let [nonce, _] = split(self.platform.random());
-        let session = format!("{SESSION}{}", digest::hex(&nonce));
+        let session = format!("{SESSION}{}", digest::hex(&self.platform.random()));
         let answer = self.send_to_facade(way, session, request).await;
         if !answer.as_ref().is_ok_and(|answer| answer.response.status().is_success()) {
-            self.memory.0.borrow_mut().old.remove(way.instance);
+            self.memory.0.borrow_mut().transports.remove(way.instance);
         }
         answer
     }
@@ -87,8 +87,8 @@ impl<P: Platform> Gateway<P> {
         }
     }
 
-    /// Whether the stream a GET opens begins with `endpoint`.
-    async fn points(&self, way: Way<'_>, opening: &Request<Bytes>) -> bool {
+    /// How the stream begins that a GET opens.
+    async fn look(&self, way: Way<'_>, opening: &Request<Bytes>) -> Transport {
         let mut request = Request::new(Bytes::new());
         *request.method_mut() = Method::GET;
         *request.uri_mut() = opening.uri().clone();
@@ -96,12 +96,14 @@ impl<P: Platform> Gateway<P> {
         if let Some(authorization) = opening.headers().get(header::AUTHORIZATION) {
             request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
         }
-        let Ok(answer) = self.platform.send(request, way.server.timeout.min(LOOK_MAX)).await else { return false };
+        let Ok(answer) = self.platform.send(request, way.server.timeout.min(LOOK_MAX)).await else {
+            return Transport::Streamable;
+        };
         let (head, mut body) = answer.response.into_parts();
         let is_stream = head.status == StatusCode::OK && is_type(&head.headers, mcp_header::TEXT_EVENT_STREAM);
         let points = is_stream && self.begins_with_endpoint(&mut body).await;
         answer.abort.abort();
-        points
+        if points { Transport::Sse } else { Transport::Streamable }
     }
 
     async fn begins_with_endpoint(&self, body: &mut P::Body) -> bool {
@@ -115,6 +117,15 @@ impl<P: Platform> Gateway<P> {
         }
         false
     }
+}
+
+/// How an instance carries messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// HTTP+SSE.
+    Sse,
+    /// Streamable HTTP, as far as one can tell.
+    Streamable,
 }
 
 /// The façade of one session. Its name is of this server and this instance: no other can lead there.
@@ -143,15 +154,12 @@ fn is_initialize(request: &Request<Bytes>) -> bool {
         && matches!(jsonrpc::parse(request.body()), Ok(Body::Single(Message::Request(call))) if call.method == "initialize")
 }
 
-fn split(random: [u8; 32]) -> [[u8; 16]; 2] {
-    let mut halves = [[0; 16]; 2];
-    halves.as_flattened_mut().copy_from_slice(&random);
-    halves
-}
-
 /// How the ids of such sessions begin; a server's own that begins so harms nobody but itself.
 const SESSION: &str = "turnpike-sse-";
 /// A server may learn another.
 const KNOWN_MS: u64 = 24 * 60 * 60 * 1000;
-const LOOK_MAX: Duration = Duration::from_secs(10);
+/// What refuses one `initialize` may only have disliked that one.
+const DOUBTED_MS: u64 = 60_000;
+/// `endpoint` comes at once.
+const LOOK_MAX: Duration = Duration::from_secs(3);
 const EVENT_MAX_BYTES: usize = 64 * 1024;
