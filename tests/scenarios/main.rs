@@ -40,10 +40,12 @@ macro_rules! workerd_only {
     };
 }
 
+mod asking;
 mod audit;
 mod breaker;
 mod bundle;
 mod conversation;
+mod eras;
 mod faults;
 mod guard;
 mod identity;

@@ -1,6 +1,8 @@
 //! How does a scenario speak to a gateway? As an MCP client over HTTP, or with exactly the bytes it chooses.
 
 mod answer;
+mod caller;
+mod modern;
 
 use std::{
     cell::{Cell, RefCell},
@@ -21,6 +23,8 @@ use tokio::{
 };
 
 pub use answer::{Answer, Stream};
+pub use caller::{Caller, Era};
+pub use modern::{MODERN, Modern, VERSION, answer_to, answers, retried};
 
 /// A client of one MCP endpoint.
 pub struct Client {
@@ -56,11 +60,17 @@ impl Client {
         }
     }
 
-    /// Calls the server `name`.
+    /// Calls the server `name`; nothing is all of them.
     #[must_use]
     pub fn server(mut self, name: &str) -> Self {
-        self.path = format!("/mcp/{name}");
+        self.path = if name.is_empty() { "/mcp".to_owned() } else { format!("/mcp/{name}") };
         self
+    }
+
+    /// The same caller, without a session.
+    #[must_use]
+    pub fn modern(self) -> Modern {
+        Modern::new(self)
     }
 
     /// Calls an MCP endpoint at `path` that is no gateway's.
@@ -183,9 +193,17 @@ impl Client {
 
     /// A POST of `body` with all the headers a good client sends.
     pub fn post(&self, body: impl AsRef<[u8]>) -> Exact {
+        self.with_session_headers(self.posted()).body(body)
+    }
+
+    /// A POST of `body` that says nothing of a session.
+    fn bare(&self, body: impl AsRef<[u8]>) -> Exact {
+        self.with_token(self.posted()).body(body)
+    }
+
+    fn posted(&self) -> Exact {
         let request = self.exact("POST", &self.path).header("content-type", "application/json");
-        let request = request.header("accept", "application/json, text/event-stream");
-        self.with_session_headers(request).body(body)
+        request.header("accept", "application/json, text/event-stream")
     }
 
     /// A request with no more than `Host`.
@@ -225,15 +243,13 @@ impl Client {
     }
 
     fn with_session_headers(&self, request: Exact) -> Exact {
-        let optional = [
-            ("authorization", self.token.as_ref().map(|token| format!("Bearer {token}"))),
-            ("mcp-session-id", self.session()),
-            ("mcp-protocol-version", self.revision.get().map(str::to_owned)),
-        ];
-        optional.into_iter().fold(request, |request, (name, value)| match value {
-            Some(value) => request.header(name, &value),
-            None => request,
-        })
+        let request = self.with_token(request);
+        let request = request.header_if("mcp-session-id", self.session());
+        request.header_if("mcp-protocol-version", self.revision.get().map(str::to_owned))
+    }
+
+    fn with_token(&self, request: Exact) -> Exact {
+        request.header_if("authorization", self.token.as_ref().map(|token| format!("Bearer {token}")))
     }
 }
 
@@ -244,6 +260,13 @@ impl Exact {
         let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
         self.request.headers_mut().append(HeaderName::from_static(name), value);
         self
+    }
+
+    fn header_if(self, name: &'static str, value: Option<String>) -> Self {
+        match value {
+            Some(value) => self.header(name, &value),
+            None => self,
+        }
     }
 
     /// Takes a header away.

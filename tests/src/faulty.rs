@@ -1,7 +1,9 @@
 //! What does an upstream do that does not do its work? Each fault at a path of its own, on raw sockets.
 //!
 //! Apart from its fault it opens sessions and takes notifications like any server. It remembers what it received, so
-//! that a scenario can tell that nothing was sent.
+//! that a scenario can tell that nothing was sent. What comes after a `~` in a path only tells it from others.
+
+mod working;
 
 use std::{
     collections::BTreeMap,
@@ -92,6 +94,12 @@ impl Upstream {
 }
 
 impl Known {
+    /// How often it was asked at `path` which era it speaks.
+    fn probes(&self, path: &str) -> usize {
+        let received = self.received.lock().unwrap();
+        received.iter().filter(|one| one.path == path && one.body.contains("server/discover")).count()
+    }
+
     fn deletes(&self, path: &str) -> usize {
         let received = self.received.lock().unwrap();
         received.iter().filter(|one| one.path == path && one.head.starts_with("DELETE")).count()
@@ -116,8 +124,11 @@ async fn serve(mut stream: TcpStream, known: &Known) -> io::Result<()> {
     if let Some(document) = document {
         return answer(&mut stream, "200 OK", JSON, &document).await;
     }
-    let fault = received.path.trim_start_matches('/').to_owned();
+    let fault = received.path.trim_start_matches('/').split('~').next().unwrap_or_default().to_owned();
     let message: Value = serde_json::from_str(&received.body).unwrap_or_default();
+    if let Some((status, body)) = working::says(&fault, &received.head, &message, known.probes(&received.path)) {
+        return answer(&mut stream, status, JSON, &body).await;
+    }
     match message["method"].as_str() {
         Some("initialize") if !fault.starts_with("init-") => {
             let head = format!("{JSON}mcp-session-id: {SESSION}\r\n");

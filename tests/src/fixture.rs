@@ -13,6 +13,7 @@ use crate::{
 pub struct Fixture {
     node: Node,
     name: String,
+    options: Vec<String>,
     /// Its MCP endpoint.
     pub url: String,
 }
@@ -56,6 +57,10 @@ pub struct Shared {
     pub json: Fixture,
     /// The two instances of one server.
     pub pair: [Fixture; 2],
+    /// Knows no sessions.
+    pub modern: Fixture,
+    /// Serves callers with sessions and without.
+    pub both: Fixture,
 }
 
 impl Fixture {
@@ -74,13 +79,38 @@ impl Fixture {
     pub fn restart(&mut self) {
         self.kill();
         let port = self.authority().rsplit(':').next().unwrap().to_owned();
-        *self = Self::start_on(&port, &self.name, &[]);
+        let options: Vec<&str> = self.options.iter().map(String::as_str).collect();
+        *self = Self::start_on(&port, &self.name, &options);
     }
 
     /// The ids of the sessions it has open.
     pub async fn sessions(&self) -> Vec<String> {
         let state = self.state().await;
         serde_json::from_value(state["sessions"].clone()).unwrap()
+    }
+
+    /// How calls of `tool` ended so far: `begun`, `asked`, `finished`, `failed`, `cancelled`; null before the first.
+    pub async fn calls(&self, tool: &str) -> Value {
+        self.state().await["calls"][tool].clone()
+    }
+
+    /// What became of the call of `hold` with this label: `unknown`, `running`, `finished` or `cancelled`.
+    pub async fn held(&self, label: &str) -> String {
+        let params = json!({ "label": label });
+        match self.is_modern() {
+            true => self.client().modern().call("held", params).await,
+            false => {
+                let client = self.client().open().await;
+                let held = client.call("held", params).await;
+                client.delete().await;
+                held
+            }
+        }
+    }
+
+    /// How many messages of `method` it was sent.
+    pub async fn heard(&self, method: &str) -> u64 {
+        self.state().await["methods"][method].as_u64().unwrap_or_default()
     }
 
     /// How many answers it is still writing.
@@ -96,10 +126,20 @@ impl Fixture {
 
     /// Its tools, as it defines them now.
     pub async fn tools(&self) -> Vec<Value> {
-        let client = self.client().open().await;
-        let listed = client.request("tools/list", json!({})).await.reply()["result"]["tools"].clone();
-        client.delete().await;
-        listed.as_array().expect("it lists tools").clone()
+        let answer = if self.is_modern() {
+            self.client().modern().request("tools/list", json!({})).await
+        } else {
+            let client = self.client().open().await;
+            let listed = client.request("tools/list", json!({})).await;
+            client.delete().await;
+            listed
+        };
+        answer.reply()["result"]["tools"].as_array().expect("it lists tools").clone()
+    }
+
+    /// Whether it knows no sessions.
+    fn is_modern(&self) -> bool {
+        self.options.iter().any(|option| option == "modern")
     }
 
     async fn state(&self) -> Value {
@@ -114,7 +154,8 @@ impl Fixture {
         let script = root().join("tests/fixture/server.mjs");
         let arguments = [&["--port", port, "--name", name], options].concat();
         let (node, url) = Node::start(&script, &arguments, "fixture ready ");
-        Self { node, name: name.to_owned(), url }
+        let options = options.iter().map(|&option| option.to_owned()).collect();
+        Self { node, name: name.to_owned(), options, url }
     }
 }
 
@@ -123,10 +164,18 @@ impl Shared {
     pub fn running() -> &'static Self {
         static SHARED: OnceLock<Shared> = OnceLock::new();
         SHARED.get_or_init(|| {
-            let starts = [("one", &[][..]), ("json", &["--json"]), ("pair-0", &[]), ("pair-1", &[])];
+            let starts = [
+                ("one", &[][..]),
+                ("json", &["--json"]),
+                ("pair-0", &[]),
+                ("pair-1", &[]),
+                ("modern", &["--era", "modern"]),
+                ("both", &["--era", "both"]),
+            ];
             let threads = starts.map(|(name, options)| std::thread::spawn(move || Fixture::start(name, options)));
-            let [one, json, pair_0, pair_1] = threads.map(|thread| thread.join().expect("the fixture starts"));
-            Self { one, json, pair: [pair_0, pair_1] }
+            let started = threads.map(|thread| thread.join().expect("the fixture starts"));
+            let [one, json, pair_0, pair_1, modern, both] = started;
+            Self { one, json, pair: [pair_0, pair_1], modern, both }
         })
     }
 }

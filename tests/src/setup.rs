@@ -89,6 +89,13 @@ impl Setup {
         self
     }
 
+    /// With an endpoint of some servers, as it stands in `gateway.toml`.
+    #[must_use]
+    pub fn endpoint(mut self, endpoint: &Value) -> Self {
+        self.raw.endpoints.push(serde_json::from_value(endpoint.clone()).unwrap());
+        self
+    }
+
     /// With live policies.
     #[must_use]
     pub fn policies(mut self, text: &str) -> Self {

@@ -43,9 +43,9 @@ pub fn run<F: Future<Output = ()>>(stage: Stage, scenario: impl FnOnce(Stage) ->
 }
 
 impl Stage {
-    /// A gateway with every shared server behind it: `one`, `json`, `pair` (two instances), `theirs` (another
-    /// tenant's), `scoped` (wants the scope `tools:call`), `guarded` (wants a secret), and one for each fault. On workerd
-    /// it is shared by all scenarios: they must do it no harm.
+    /// A gateway with every shared server behind it: `one`, `json`, `pair` (two instances), `modern` (no sessions), `both`
+    /// (with and without), `theirs` (another tenant's), `scoped` (wants the scope `tools:call`), `guarded` (wants a secret),
+    /// and one for each fault. On workerd it is shared by all scenarios: they must do it no harm.
     pub async fn common(self) -> Gateway {
         match self {
             Self::Memory => self.open(common()).await,
@@ -176,13 +176,15 @@ pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 }
 
 fn common() -> Setup {
-    let Shared { one, json, pair: [pair_0, pair_1] } = Shared::running();
+    let Shared { one, json, pair: [pair_0, pair_1], modern, both } = Shared::running();
     let setup = Setup::new()
         .isolates(2)
         .secret("UPSTREAM_SECRET", UPSTREAM_SECRET)
         .server("one", &[&one.url])
         .server("json", &[&json.url])
         .server("pair", &[&pair_0.url, &pair_1.url])
+        .server("modern", &[&modern.url])
+        .server("both", &[&both.url])
         .server_with("theirs", &[&one.url], |server| server.tenants = Some(vec!["somebody-else".to_owned()]))
         .server_with("scoped", &[&one.url], |server| server.scopes = vec!["tools:call".to_owned()])
         .server_with("guarded", &[&one.url], |server| server.secret = Some("UPSTREAM_SECRET".to_owned()));

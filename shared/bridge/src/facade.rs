@@ -129,7 +129,7 @@ pub enum End {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send a request to the server behind.
-    Send(Request),
+    Request(Request),
     /// Cut a hop off, if it still runs. [`Event::Ended`] follows.
     Abort(Hop),
     /// Answer a channel whole; it is closed by that.

@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 
 #[test]
 fn each_row_is_translated_as_its_golden_file_says() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/down");
+    let folder = PathBuf::from("tests/golden/down");
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert!(files.len() >= 39, "golden files are missing: {files:?}");
@@ -135,7 +135,7 @@ impl Stage {
 
     fn perform(&mut self, actions: Vec<Action>) {
         for action in actions {
-            if let Action::Send(request) = &action {
+            if let Action::Request(request) = &action {
                 self.sent.push((label(request), request.clone()));
                 if self.open(request.clone()) {
                     continue;
@@ -177,7 +177,7 @@ impl Stage {
     fn show(&self, action: &Action) -> Value {
         let name = |hop: &Hop| self.sent.iter().find(|(_, sent)| sent.hop == *hop).map(|_| self.name(*hop));
         match action {
-            Action::Send(request) => {
+            Action::Request(request) => {
                 let mut shown = Map::new();
                 shown.insert("hop".into(), name(&request.hop).into());
                 for (key, value) in [

@@ -312,7 +312,7 @@ impl World {
 
     fn check(&mut self, action: Action, aborted: &mut Vec<Hop>) {
         match action {
-            Action::Send(request) => {
+            Action::Request(request) => {
                 assert!(request.hop.0 > self.highest_hop, "hops are never numbered twice");
                 self.highest_hop = request.hop.0;
                 let body: Value = serde_json::from_str(&request.body).unwrap_or_default();

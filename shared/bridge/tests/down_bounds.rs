@@ -19,7 +19,7 @@ fn no_more_calls_are_under_way_than_are_kept() {
     let [Action::Answer(answer)] = refused.as_slice() else { panic!("{refused:?}") };
     assert_eq!((answer.status, answer.channel), (503, Channel(257)));
     server.handle(Event::Left { channel: Channel(1) });
-    assert!(matches!(server.call(258).as_slice(), [Action::Send(_)]));
+    assert!(matches!(server.call(258).as_slice(), [Action::Request(_)]));
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn questions_are_bounded_in_number_and_size() {
     let mut server = Server::new(json!({"roots": {}, "sampling": {}}));
     let call = server.sent(1);
     let refused = |actions: Vec<Action>| match actions.as_slice() {
-        [Action::Send(request)] => request.body.contains("asked too much"),
+        [Action::Request(request)] => request.body.contains("asked too much"),
         _ => false,
     };
     let large = json!({"messages": "x".repeat(3 << 20)});
@@ -154,7 +154,7 @@ impl Server {
 
 fn request(actions: &[Action]) -> &Request {
     match &actions[0] {
-        Action::Send(request) => request,
+        Action::Request(request) => request,
         other => panic!("{other:?}"),
     }
 }

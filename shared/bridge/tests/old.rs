@@ -99,7 +99,7 @@ fn hand(facade: &mut dyn Facade, event: &Value) -> Vec<Action> {
 /// An action as it is written down.
 fn told(action: &Action) -> Value {
     match action {
-        Action::Send(request) => sent(request),
+        Action::Request(request) => sent(request),
         Action::Abort(hop) => json!({"abort": hop.0}),
         Action::Answer(answer) => {
             let mut told = json!({"answer": answer.channel.0, "status": answer.status});

@@ -111,7 +111,7 @@ impl World {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Send(request) => {
+            Action::Request(request) => {
                 assert!(self.sent.insert(request.hop.0), "a number is used once");
                 self.hops.insert(request.hop.0, request.method);
             }

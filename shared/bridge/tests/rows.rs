@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 /// The rows in `tests/golden/{table}` by their names.
 fn rows<R: DeserializeOwned>(table: &str) -> Vec<(String, R)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(table);
+    let folder = Path::new("tests/golden").join(table);
     let files = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
     let mut rows: Vec<_> = files
         .map(|path| {

@@ -38,7 +38,7 @@ fn call(id: usize, arguments: &str) -> Value {
 }
 
 fn sends(actions: &[Action]) -> bool {
-    actions.iter().any(|action| matches!(action, Action::Send(_)))
+    actions.iter().any(|action| matches!(action, Action::Request(_)))
 }
 
 fn answer(actions: &[Action]) -> &str {
@@ -72,7 +72,7 @@ fn so_many_bytes_are_kept_and_no_more() {
     });
     let reply = json!({"jsonrpc": "2.0", "id": question.unwrap()["id"], "result": {"roots": [megabytes]}});
     let actions = format!("{:?}", session.post(&reply));
-    assert!(actions.contains("answers are too large") && !actions.contains("Send"));
+    assert!(actions.contains("answers are too large") && !actions.contains("Request("));
 }
 
 #[test]

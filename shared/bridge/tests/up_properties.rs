@@ -138,7 +138,7 @@ impl World {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Send(request) => {
+            Action::Request(request) => {
                 assert!(self.sent.insert(request.hop.0), "a number is used once");
                 let body: Value = serde_json::from_str(&request.body).unwrap();
                 assert_eq!(body["id"], json!(request.hop.0));

@@ -22,6 +22,7 @@ use crate::{
     instances::{Missed, Reached, Way},
     pipeline::{Cleared, Passing, traced},
     platform::{Platform, Unanswered},
+    recall::{Recall, Recalled},
     refusal::Refusal,
     relay::CONVERSATION,
     serve::Gateway,
@@ -50,16 +51,19 @@ impl<P: Platform> Gateway<P> {
             None => traced(body, &draft.trace)?,
         };
         let at = resumed.as_ref().map_or(at, |resumed| &resumed.at);
+        let recall = Recall::of(cleared.passing.caller.principal.binding());
         let sending = Alone {
             server: cleared.server(),
             at,
             text: &text,
-            mirrored: self.mirrored(cleared, body)?,
+            mirrored: self.mirrored(cleared, body).await?,
             trace: &draft.trace.clone(),
             repeatable: self.repeatable(&cleared.passing),
             lens: Some(&cleared.passing),
+            recall: Some(&recall),
         };
         let reached = self.decided(cleared, draft, self.send_alone(&cleared.passing.config, sending)).await??;
+        draft.recalled(&recall);
         match self.screen_alone(reached).await? {
             Screened::Native(reached) => self.shown(cleared, (at.clone(), body), draft, reached).await,
             Screened::Read(status, head, body) => Ok(self.finished(draft, status, &head, body)),
@@ -67,16 +71,26 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// The response to a request of the gateway's own.
-    pub(crate) async fn ask_alone(&self, place: &Place, trace: &TraceContext, body: &str) -> Result<String, Refusal> {
+    pub(crate) async fn ask_alone(
+        &self,
+        place: &Place,
+        trace: &TraceContext,
+        (body, recall): (&str, &Recall),
+    ) -> Result<String, Refusal> {
         let text = claim::envelope(body, &OWN_TERMS).map_err(|error| Refusal::Internal(error.to_string()))?;
-        self.ask_as_is(place, trace, &text).await
+        self.ask_as_is(place, trace, (&text, Some(recall))).await
     }
 
     /// The response to a modern request, sent as it is spelled.
-    pub(crate) async fn ask_as_is(&self, place: &Place, trace: &TraceContext, text: &str) -> Result<String, Refusal> {
+    pub(crate) async fn ask_as_is(
+        &self,
+        place: &Place,
+        trace: &TraceContext,
+        (text, recall): (&str, Option<&Recall>),
+    ) -> Result<String, Refusal> {
         let mirrored = mirrored(&jsonrpc::parse(text.as_bytes()).map_err(guard::Refused::from)?, &[])?;
         let (server, at, repeatable) = (place.server(), &place.at, Repeatable::Yes);
-        let sending = Alone { server, at, text, mirrored, trace, repeatable, lens: None };
+        let sending = Alone { server, at, text, mirrored, trace, repeatable, lens: None, recall };
         let reached = self.send_alone(&place.config, sending).await?;
         match self.screen_alone(reached).await? {
             Screened::Native(reached) => {
@@ -98,10 +112,20 @@ impl<P: Platform> Gateway<P> {
             let request = self.request_alone(CONVERSATION, None, &sending)?;
             return self.converse(sending.server, made, request).await.map_err(Refusal::from);
         }
+        match self.recall(config, &sending) {
+            Recalled::Answer(reached) => Ok(reached),
+            Recalled::Unknown(question) => {
+                let reached = self.send_to_instances(config, &sending).await?;
+                Ok(self.remembered(question, reached))
+            }
+        }
+    }
+
+    async fn send_to_instances(&self, config: &Config, sending: &Alone<'_>) -> Result<Reached<P::Body>, Refusal> {
         let secret = self.credential(sending.server.secret.as_deref())?;
         let mut last = Missed::Unanswered(Unanswered::Broken("no instance is configured".to_owned()));
         for instance in self.order(&sending.server.instances).iter().take(INSTANCES_TRIED) {
-            let request = self.request_alone(instance, secret.as_deref(), &sending)?;
+            let request = self.request_alone(instance, secret.as_deref(), sending)?;
             let way = Way {
                 server: sending.server,
                 instance,
@@ -156,8 +180,16 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// The headers that repeat a caller's request.
-    fn mirrored(&self, cleared: &Cleared<'_>, body: &Body<'_>) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+    async fn mirrored(
+        &self,
+        cleared: &Cleared<'_>,
+        body: &Body<'_>,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
         let passing = &cleared.passing;
+        if let (Some(tool), Some(at @ At::Conversation(_))) = (passing.said.tool(), cleared.course.at()) {
+            // A legacy server compares no headers: the gateway has to know what the tool's schema says.
+            self.offer(&passing.place(at), tool).await?;
+        }
         let known = passing.said.tool().and_then(|tool| self.params_of(passing.server(), tool));
         let known = known.as_deref().unwrap_or_default();
         if let Body::Single(Message::Request(call)) = body {
@@ -185,6 +217,8 @@ pub(crate) struct Alone<'a> {
     pub(crate) repeatable: Repeatable,
     /// Who looks at what comes back of many servers.
     pub(crate) lens: Option<&'a Passing<'a>>,
+    /// For whom answers are remembered; not at all without.
+    pub(crate) recall: Option<&'a Recall>,
 }
 
 /// The headers that repeat a modern body.

@@ -14,16 +14,21 @@ mod behind;
 mod channel;
 mod driver;
 mod hop;
-mod mirrored;
+mod old;
 mod terms;
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, pin::pin, rc::Rc, time::Duration};
 
 use bridge::facade::{self, Channel};
 use bytes::Bytes;
 use futures_channel::{mpsc, oneshot};
+use futures_util::{
+    Stream,
+    future::{Either, select},
+    stream,
+};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use mcp::{header as mcp_header, jsonrpc::code};
+use mcp::{header as mcp_header, jsonrpc::code, sse};
 use serde_json::json;
 
 use crate::{
@@ -153,10 +158,26 @@ impl<P: Platform> Gateway<P> {
     ) -> Result<Response<P::Body>, Unheard> {
         let mut headers = http::HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(mcp_header::TEXT_EVENT_STREAM));
-        let body = self.platform.body(inlet.pieces(leaving, self.platform.clone()));
+        let body = self.platform.body(self.pieces(inlet, leaving));
         let mut response = answer::response(StatusCode::OK, &headers, body);
         say_session(&mut response, session_id)?;
         Ok(response)
+    }
+
+    /// What is said, and a comment now and then while nothing is; tells `leaving` when it is dropped.
+    fn pieces(&self, inlet: Inlet, leaving: Leaving) -> impl Stream<Item = Bytes> + use<P> {
+        let reading = (inlet, leaving, self.platform.clone(), FIRST_QUIET);
+        stream::unfold(reading, |(mut inlet, leaving, platform, quiet)| async move {
+            let next = match select(pin!(inlet.next()), pin!(platform.pause(quiet))).await {
+                Either::Left((piece, _)) => Some(piece?),
+                Either::Right(_) => None,
+            };
+            let (piece, quiet) = match next {
+                Some(piece) => (piece, FIRST_QUIET),
+                None => (Bytes::from_static(sse::HEARTBEAT.as_bytes()), (quiet * 2).min(QUIET_MAX)),
+            };
+            Some((piece, (inlet, leaving, platform, quiet)))
+        })
     }
 }
 
@@ -182,5 +203,9 @@ fn say_session<B>(response: &mut Response<B>, session_id: Option<&str>) -> Resul
     Ok(())
 }
 
+/// How long a stream is quiet before a comment shows whether anybody reads it; twice as long each time after that. So it
+/// shows soon where little time has passed, and where much has it takes little more.
+const FIRST_QUIET: Duration = Duration::from_secs(1);
+const QUIET_MAX: Duration = Duration::from_secs(15);
 /// The largest message that is read, from either side.
 const MESSAGE_MAX_BYTES: usize = 4 * 1024 * 1024;

@@ -28,6 +28,7 @@ use crate::{
     draft::{UNKNOWN_CHAIN, chain_of},
     instances::Way,
     platform::Platform,
+    recall::Recall,
     refusal::Refusal,
     serve::Gateway,
 };
@@ -118,14 +119,14 @@ impl<P: Platform> Gateway<P> {
 
     /// The definition of each tool, as the server spells it.
     pub(crate) async fn listed(&self, place: &Place) -> Result<Vec<String>, Refusal> {
-        self.listed_all(place, Kind::Tools).await
+        self.listed_all(place, Kind::Tools, &Recall::fresh()).await
     }
 
     /// Every item of a list, as the server spells it.
-    pub(crate) async fn listed_all(&self, place: &Place, kind: Kind) -> Result<Vec<String>, Refusal> {
+    pub(crate) async fn listed_all(&self, place: &Place, kind: Kind, recall: &Recall) -> Result<Vec<String>, Refusal> {
         let (mut listed, mut cursor) = (Vec::new(), None);
         for _ in 0..PAGES_MAX {
-            let text = self.ask(place, kind.method(), &json!({ "cursor": cursor })).await?;
+            let text = self.ask(place, (kind.method(), &json!({ "cursor": cursor })), recall).await?;
             let page = match page::read(kind, &text) {
                 Ok(page) => page,
                 // A server without any.
@@ -142,12 +143,17 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// The response to a request of the gateway's own.
-    pub(crate) async fn ask(&self, place: &Place, method: &str, params: &serde_json::Value) -> Result<String, Refusal> {
+    pub(crate) async fn ask(
+        &self,
+        place: &Place,
+        (method, params): (&str, &serde_json::Value),
+        recall: &Recall,
+    ) -> Result<String, Refusal> {
         let trace = telemetry::TraceContext::child_of(None, &self.platform.random());
         // A string, which no caller uses that counts its requests, and never the same twice.
         let id = format!("turnpike-{}", trace.span_id());
         let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": without_nulls(params) }).to_string();
-        let At::Session(route) = &place.at else { return self.ask_alone(place, &trace, &body).await };
+        let At::Session(route) = &place.at else { return self.ask_alone(place, &trace, (&body, recall)).await };
         let row = &route.row;
         let request = self.own_request(row, &trace, (Method::POST, Bytes::from(body)))?;
         let way = Way {

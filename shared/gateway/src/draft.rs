@@ -15,6 +15,7 @@ use crate::{
     accounts::{Account, Spent},
     pipeline::Passing,
     quotas::Tolls,
+    recall::Recall,
     refusal::Refusal,
     said::Asked,
 };
@@ -28,6 +29,8 @@ pub(crate) struct Draft {
     is_decided: bool,
     bytes_in: u64,
     account: Option<Rc<Account>>,
+    /// How much of its answer was remembered.
+    recalled: Option<String>,
     decision: Decision,
 }
 
@@ -44,6 +47,7 @@ pub(crate) struct Ending {
     pub(crate) account: Option<Rc<Account>>,
     /// 1 if the candidate policies would have decided otherwise.
     pub(crate) shadowed: u64,
+    recalled: Option<String>,
 }
 
 impl Draft {
@@ -65,7 +69,7 @@ impl Draft {
             trace: trace.trace_id(),
             bundle: bundle.to_owned(),
         };
-        Self { trace, answers: None, is_decided: false, bytes_in: 0, account: None, decision }
+        Self { trace, answers: None, is_decided: false, bytes_in: 0, account: None, recalled: None, decision }
     }
 
     /// A parent of the trace was found.
@@ -92,6 +96,11 @@ impl Draft {
         let need = account.need();
         self.account = Some(Rc::new(account));
         need
+    }
+
+    /// It is known how much of its answer was remembered.
+    pub(crate) fn recalled(&mut self, recall: &Recall) {
+        self.recalled = recall.said();
     }
 
     pub(crate) fn permitted(&mut self, permit: &Permit) {
@@ -155,6 +164,7 @@ impl Draft {
             instance: None,
             account: self.account.clone(),
             shadowed: u64::from(self.decision.shadow.is_some()),
+            recalled: self.recalled.clone(),
         }
     }
 }
@@ -190,7 +200,7 @@ impl Ending {
             status: status.as_u16(),
             session: self.session,
             instance: self.instance,
-            end: end.to_owned(),
+            end: self.recalled.map_or_else(|| end.to_owned(), |recalled| format!("{end} ({recalled})")),
             duration_ms: now.millis_since(self.at),
             bytes_in: self.bytes_in,
             bytes_out,

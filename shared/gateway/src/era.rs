@@ -71,7 +71,7 @@ impl<P: Platform> Gateway<P> {
         let text = probe::discover_request(PROBE_ID, &json!({ "name": "turnpike", "version": "0.1.0" }));
         let mirrored = mirrored(&jsonrpc::parse(text.as_bytes()).map_err(guard::Refused::from)?, &[])?;
         let (at, repeatable) = (&At::Instances, Repeatable::Yes);
-        let sending = Alone { server, at, text: &text, mirrored, trace: &trace, repeatable, lens: None };
+        let sending = Alone { server, at, text: &text, mirrored, trace: &trace, repeatable, lens: None, recall: None };
         let reached = self.send_alone(config, sending).await?;
         let status = reached.answer.response.status();
         let said = match self.hear(reached.answer, 1, server.timeout).await {

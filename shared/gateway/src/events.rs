@@ -4,7 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{Response, StatusCode};
+use http::Response;
 use mcp::{jsonrpc, sse};
 use quota::answer::{Format, Meter};
 use serde_json::value::RawValue;
@@ -59,21 +59,25 @@ impl<P: Platform> Gateway<P> {
     ) -> Reached<P::Body> {
         let Reached { answer, seat } = reached;
         let (head, body) = answer.response.into_parts();
+        let (gateway, status) = (self.clone(), head.status);
         let relay = Relay {
-            gateway: self.clone(),
-            body,
             parser: sse::Parser::new(EVENT_MAX_BYTES),
             edit: Box::new(edit),
             silence,
             answers,
             count,
-            status: head.status,
             bytes_out: 0,
             is_answered: false,
             abort: Some(answer.abort),
+            charge: Box::new(move |Count { ending, meter }, end, bytes_out| {
+                gateway.ended(ending, (status, end), bytes_out, &meter.finish());
+            }),
             _seat: seat,
         };
-        let events = stream::unfold(relay, |mut relay| async move { relay.next().await.map(|bytes| (bytes, relay)) });
+        let events = stream::unfold((self.clone(), body, relay), |(gateway, mut body, mut relay)| async move {
+            let bytes = gateway.next_events(&mut body, &mut relay).await?;
+            Some((bytes, (gateway, body, relay)))
+        });
         let response = Response::from_parts(head, self.platform.body(events));
         // Who cuts it off drops the stream, and with it what is behind.
         Reached { answer: Answer { response, arrived: None, abort: Abort::new(|| {}) }, seat: None }
@@ -90,43 +94,47 @@ struct Count {
 type Edit = Box<dyn Fn(&str) -> Result<String, String>>;
 
 /// A stream on its way through; dropped before its end, it is cut off at the upstream too.
-struct Relay<P: Platform> {
-    gateway: Gateway<P>,
-    body: P::Body,
+struct Relay {
     parser: sse::Parser,
     edit: Edit,
     silence: Duration,
     answers: Option<Box<RawValue>>,
     count: Option<Count>,
-    status: StatusCode,
     bytes_out: u64,
     is_answered: bool,
+    /// None once it is over.
     abort: Option<Abort>,
+    charge: Charge,
     _seat: Option<Seat>,
 }
 
-impl<P: Platform> Relay<P> {
-    /// What the caller gets next; `None` at the end.
-    async fn next(&mut self) -> Option<Bytes> {
-        self.abort.as_ref()?;
-        let written = match self.gateway.next(&mut self.body, self.silence).await {
-            Next::Data(data) => self.passed(&data),
-            Next::End if self.is_answered => Err("complete".to_owned()),
+/// Charges a stream that ended so, after so many bytes.
+type Charge = Box<dyn Fn(Count, &str, u64)>;
+
+impl<P: Platform> Gateway<P> {
+    /// What the caller of a stream gets next; `None` at the end.
+    async fn next_events(&self, body: &mut P::Body, relay: &mut Relay) -> Option<Bytes> {
+        relay.abort.as_ref()?;
+        let written = match self.next(body, relay.silence).await {
+            Next::Data(data) => relay.passed(&data),
+            Next::End if relay.is_answered => Err("complete".to_owned()),
             Next::End => Err("the upstream ended its stream before the response".to_owned()),
             Next::Broken(detail) => Err(format!("the upstream broke off: {detail}")),
-            Next::Silence => Err(format!("cut off: silent for {} ms", self.silence.as_millis())),
+            Next::Silence => Err(format!("cut off: silent for {} ms", relay.silence.as_millis())),
         };
         let bytes = match written {
             Ok(text) => Some(Bytes::from(text)),
             Err(end) => {
-                self.finish(&end);
-                self.apology()
+                relay.finish(&end);
+                relay.apology()
             }
         };
-        self.bytes_out += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        relay.bytes_out += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
         bytes
     }
+}
 
+impl Relay {
     /// The events that `data` completes, or why there will be no more.
     fn passed(&mut self, data: &[u8]) -> Result<String, String> {
         if let Some(count) = &mut self.count {
@@ -156,12 +164,13 @@ impl<P: Platform> Relay<P> {
         if let Some(abort) = self.abort.take() {
             abort.abort();
         }
-        let Some(Count { ending, meter }) = self.count.take() else { return };
-        self.gateway.ended(ending, (self.status, end), self.bytes_out, &meter.finish());
+        if let Some(count) = self.count.take() {
+            (self.charge)(count, end, self.bytes_out);
+        }
     }
 }
 
-impl<P: Platform> Drop for Relay<P> {
+impl Drop for Relay {
     fn drop(&mut self) {
         self.finish("the caller went away");
     }

@@ -34,6 +34,7 @@ use crate::{
     instances::Reached,
     pipeline::{Cleared, Passing},
     platform::{Abort, Answer, Arrived, Platform},
+    recall::Recall,
     refusal::Refusal,
     serve::Gateway,
 };
@@ -157,6 +158,7 @@ impl<P: Platform> Gateway<P> {
         let text = up::request(id, &call.method, params, &envelope, up::Round::default())
             .map_err(|unreadable| Refusal::Params(unreadable.to_string()))?;
         let trace = draft.trace.clone();
+        let recall = Recall::of(cleared.passing.caller.principal.binding());
         let sending = Alone {
             server: cleared.server(),
             at: &At::Instances,
@@ -165,8 +167,10 @@ impl<P: Platform> Gateway<P> {
             trace: &trace,
             repeatable: Repeatable::Yes,
             lens: Some(&cleared.passing),
+            recall: Some(&recall),
         };
         let reached = self.decided(cleared, draft, self.send_federated(federated, &sending)).await??;
+        draft.recalled(&recall);
         let heard = self.hear(reached.answer, 1, EACH).await?;
         let said = legacy(&call.method, heard.response(), route.row.revision)?;
         let mut headers = HeaderMap::new();
@@ -186,7 +190,8 @@ impl<P: Platform> Gateway<P> {
         let asked = asks.map(|Ask { server, body }| async move {
             let asked = async {
                 let place = self.place_of(federated, call, &server).await.map_err(|refusal| reason(&refusal))?;
-                let said = self.ask_as_is(&place, sending.trace, &body).await.map_err(|refusal| reason(&refusal))?;
+                let said = self.ask_as_is(&place, sending.trace, (&body, sending.recall)).await;
+                let said = said.map_err(|refusal| reason(&refusal))?;
                 match (sending.lens, kind) {
                     (Some(passing), Some(kind)) => self.seen(passing, &place, kind, &said).ok_or(Reason::Unreadable),
                     _ => Ok(said),
@@ -233,7 +238,7 @@ impl<P: Platform> Gateway<P> {
         search: &Search,
     ) -> Result<Result<Routed, Unroutable>, Refusal> {
         let place = self.place_of(federated, call, &search.server).await?;
-        let listed = self.listed_all(&place, search.kind).await?;
+        let listed = self.listed_all(&place, search.kind, &Recall::own()).await?;
         let names: Vec<String> = listed.iter().filter_map(|item| name_of(item)).collect();
         let found = search.found(&federated.view, names.iter().map(String::as_str));
         Ok(search.routed(call, found))

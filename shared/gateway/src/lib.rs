@@ -36,6 +36,7 @@ mod old;
 mod permits;
 mod pipeline;
 mod quotas;
+mod recall;
 mod relay;
 mod said;
 mod serve;

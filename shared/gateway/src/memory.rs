@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::BTreeMap, num::NonZeroUsize, rc::Rc};
 
-use bridge::{probe::Known as KnownEra, seal};
+use bridge::{federation::cache::Cache, probe::Known as KnownEra, seal};
 use identity::KeySet;
 use lru::LruCache;
 use mcp::Timestamp;
@@ -38,6 +38,8 @@ pub(crate) struct Remembered {
     pub(crate) without_sessions: BTreeMap<String, Timestamp>,
     /// How instances carry messages, by URL, and until when that is believed.
     pub(crate) transports: BTreeMap<String, (Transport, Timestamp)>,
+    /// What modern servers said a moment ago and still holds.
+    pub(crate) answers: Cache,
     /// What servers offer, by server.
     pub(crate) offers: BTreeMap<String, Offers>,
     /// Definitions that were reported: server, tool and digest.
@@ -97,6 +99,7 @@ impl Default for Memory {
             eras: BTreeMap::new(),
             without_sessions: BTreeMap::new(),
             transports: BTreeMap::new(),
+            answers: Cache::new(ANSWERS_MAX, ANSWERS_MAX_BYTES),
             offers: BTreeMap::new(),
             found: LruCache::new(FOUND_MAX),
             expected: LruCache::new(EXPECTED_MAX),
@@ -115,6 +118,8 @@ impl Default for Memory {
 
 const TOKENS_MAX: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 const SESSIONS_MAX: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
+const ANSWERS_MAX: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
+const ANSWERS_MAX_BYTES: usize = 8 * 1024 * 1024;
 const FOUND_MAX: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// Each holds some kilobytes.
 const EXPECTED_MAX: NonZeroUsize = NonZeroUsize::new(2048).unwrap();

@@ -130,7 +130,7 @@ impl Agreement {
 /// The parameters of `initialize`.
 pub(super) fn initialize(terms: &Terms) -> String {
     let is_named = |info: &&Value| ["name", "version"].iter().all(|key| info.get(key).is_some_and(Value::is_string));
-    let own = || json!({ "name": "turnpike", "version": env!("CARGO_PKG_VERSION") });
+    let own = || json!({ "name": "turnpike", "version": "0.1.0" });
     let info = terms.client_info.as_ref().filter(is_named).cloned().unwrap_or_else(own);
     let mut params = Members::new();
     params.set("protocolVersion", quoted(Revision::V2025_11_25.as_str()));

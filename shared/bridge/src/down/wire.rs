@@ -122,7 +122,7 @@ impl Wire {
         let Peer { revision, session_id, .. } = peer.clone();
         let (method, last_event_id) = how;
         let request = Request { hop, method, path_and_query: None, revision, session_id, last_event_id, body };
-        self.actions.push(Action::Send(request));
+        self.actions.push(Action::Request(request));
         hop
     }
 

@@ -68,7 +68,7 @@ impl Turn {
 
     /// Sends `request` to the server behind.
     pub(super) fn send(&mut self, request: Request) {
-        self.actions.push(Action::Send(request));
+        self.actions.push(Action::Request(request));
     }
 
     /// Cuts `hop` off.

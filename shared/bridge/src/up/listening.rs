@@ -338,7 +338,7 @@ mod tests {
         heard.listening.subscribe("a:b").unwrap();
         let actions = heard.settle();
         assert!(
-            matches!(&actions[..], [Action::Send(one)] if one.body.contains(
+            matches!(&actions[..], [Action::Request(one)] if one.body.contains(
                 r#""notifications":{"toolsListChanged":true,"resourceSubscriptions":["a:b"]}"#)),
             "{actions:?}"
         );

@@ -50,7 +50,7 @@ impl Turn {
         let revision = Some(Revision::V2026_07_28);
         let (path_and_query, session_id, last_event_id) = (None, None, None);
         let request = Request { hop, method: Method::Post, path_and_query, revision, session_id, last_event_id, body };
-        self.act(Action::Send(request));
+        self.act(Action::Request(request));
     }
 
     pub(super) fn abort(&mut self, hop: Hop) {

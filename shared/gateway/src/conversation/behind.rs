@@ -1,15 +1,15 @@
 //! Where does a façade's request go? To an instance of its server, the same one for as long as there is a session.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use bridge::{
     facade::{End, Method, Request},
-    old::endpoint,
+    routing,
 };
 use bytes::Bytes;
-use http::{HeaderValue, header};
-use mcp::{Revision, jsonrpc};
-use registry::Server;
+use http::{HeaderName, HeaderValue};
+use mcp::{Body, Message, Revision, jsonrpc};
+use registry::{Server, Target};
 use telemetry::TraceContext;
 use upstream::{Outbound, Repeatable};
 
@@ -18,60 +18,15 @@ use crate::{
     config::Config,
     conversation::{Behind, hop::Beyond},
     course::At,
+    definitions::Place,
     federated::Federated,
     initialize::INSTANCES_TRIED,
     instances::{Missed, Reached, Way},
-    platform::{Abort, Answer, Platform, Unanswered},
+    platform::{Platform, Unanswered},
+    recall::Recall,
     refusal::Refusal,
     serve::Gateway,
 };
-
-fn ended(refusal: &Refusal) -> End {
-    match refusal {
-        Refusal::Broken(detail) => End::Broken(detail.clone()),
-        Refusal::Garbage(detail) => End::Garbage(detail.clone()),
-        Refusal::Deadline(millis) => End::Silent(u64::try_from(*millis).unwrap_or(u64::MAX)),
-        refusal => End::Unreachable(refusal.reason()),
-    }
-}
-
-fn message(request: &Request) -> (http::Method, Bytes) {
-    match request.method {
-        Method::Post => (http::Method::POST, Bytes::from(request.body.clone())),
-        Method::Get => (http::Method::GET, Bytes::new()),
-        Method::Delete => (http::Method::DELETE, Bytes::new()),
-    }
-}
-
-/// `request` as if its caller had sent it to the gateway's endpoint `name`, with what it authorized itself with.
-fn asked_again(
-    config: &Config,
-    name: &str,
-    (request, trace): (&Request, &TraceContext),
-    beyond: &Beyond,
-) -> Result<http::Request<Bytes>, End> {
-    let unspelled = |error: &dyn std::fmt::Display| End::Unreachable(error.to_string());
-    let traceparent = trace.traceparent();
-    let outbound = Outbound {
-        url: &config.resource(name),
-        session_id: request.session_id.as_deref(),
-        revision: request.revision.map(Revision::as_str),
-        last_event_id: request.last_event_id.as_deref(),
-        secret: None,
-        trace: (&traceparent, trace.tracestate()),
-    };
-    let (method, body) = message(request);
-    let mut asked = upstream::request(method, &outbound, body).map_err(|error| unspelled(&error))?;
-    if let Some(authorization) = &beyond.authorization {
-        let mut value = HeaderValue::try_from(authorization).map_err(|error| unspelled(&error))?;
-        value.set_sensitive(true);
-        asked.headers_mut().insert(header::AUTHORIZATION, value);
-    }
-    Ok(asked)
-}
-
-/// Each of the servers has its own.
-const JOINT_IDLE: Duration = Duration::from_secs(600);
 
 /// An answer from behind, and the longest silence within it.
 pub(super) struct Found<B> {
@@ -91,7 +46,9 @@ impl<P: Platform> Gateway<P> {
             Behind::Instance(name) => {
                 let target = config.registry.configured(name).map_err(|error| End::Unreachable(error.to_string()))?;
                 let stream_idle = config.resilience(target.server()).stream_idle;
-                let reached = self.instance(&config, target.server(), (request, trace), beyond).await?;
+                let mirrored = self.mirrored_behind(&config, &target, request).await?;
+                let letter = Letter { request, trace, mirrored };
+                let reached = self.instance(&config, target.server(), &letter, beyond).await?;
                 Ok(Found { reached, stream_idle })
             }
             Behind::Federation { endpoint, servers, principal } => {
@@ -104,14 +61,14 @@ impl<P: Platform> Gateway<P> {
             Behind::Stream { server, instance } => {
                 let target = config.registry.configured(server).map_err(|error| End::Unreachable(error.to_string()))?;
                 let stream_idle = config.resilience(target.server()).stream_idle;
-                let reached = self.stream(target.server(), instance, (request, trace), beyond).await?;
+                let letter = Letter { request, trace, mirrored: Vec::new() };
+                let reached = self.stream_behind(target.server(), instance, &letter).await?;
                 Ok(Found { reached, stream_idle })
             }
             Behind::Endpoint(name) => {
-                let asked = asked_again(&config, name, (request, trace), beyond)?;
-                let response = self.exchange(&config, name, asked.map(P::Body::from)).await;
-                let answer = Answer { response, arrived: None, abort: Abort::new(|| {}) };
-                Ok(Found { reached: Reached { answer, seat: None }, stream_idle: JOINT_IDLE })
+                let letter = Letter { request, trace, mirrored: Vec::new() };
+                let reached = self.endpoint_behind(&config, name, &letter, beyond).await?;
+                Ok(Found { reached, stream_idle: JOINT_IDLE })
             }
         }
     }
@@ -125,6 +82,7 @@ impl<P: Platform> Gateway<P> {
     ) -> Result<Reached<P::Body>, Refusal> {
         let body = jsonrpc::parse(request.body.as_bytes()).map_err(guard::Refused::from)?;
         let Some(server) = federated.config.registry.servers().next() else { return Err(Refusal::NoEndpoint) };
+        let recall = Recall::of(&federated.principal);
         let sending = Alone {
             server,
             at: &At::Instances,
@@ -133,32 +91,9 @@ impl<P: Platform> Gateway<P> {
             trace,
             repeatable: Repeatable::No,
             lens: None,
+            recall: Some(&recall),
         };
         self.send_federated(federated, &sending).await
-    }
-
-    /// Sends `request` to an HTTP+SSE server: to its stream, or to where that has pointed. Whoever leads here has passed
-    /// its circuit.
-    async fn stream(
-        &self,
-        server: &Server,
-        instance: &str,
-        (request, trace): (&Request, &TraceContext),
-        beyond: &Beyond,
-    ) -> Result<Reached<P::Body>, End> {
-        if !server.instances.iter().any(|one| one == instance) {
-            return Err(End::Unreachable(format!("instance `{instance}` is not configured any more")));
-        }
-        let pointed = request.path_and_query.as_deref().map(|path| endpoint::at_origin(instance, path)).transpose();
-        let pointed = pointed.map_err(|refused| End::Garbage(refused.to_string()))?;
-        let url = pointed.as_deref().unwrap_or(instance);
-        let outbound = self.spelled((server, url), (request, trace), beyond)?;
-        let answer = self.platform.send(outbound, server.timeout).await.map_err(|unanswered| match unanswered {
-            Unanswered::Broken(detail) if request.method == Method::Get => End::Unreachable(detail),
-            Unanswered::Broken(detail) => End::Broken(detail),
-            Unanswered::Deadline(deadline) => End::Silent(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
-        })?;
-        Ok(Reached { answer, seat: None })
     }
 
     /// Sends `request` to the instance that has the session, or to the first that takes it. The next one is tried only
@@ -167,15 +102,15 @@ impl<P: Platform> Gateway<P> {
         &self,
         config: &Config,
         server: &Server,
-        (request, trace): (&Request, &TraceContext),
+        letter: &Letter<'_>,
         beyond: &Beyond,
     ) -> Result<Reached<P::Body>, End> {
         let mut failures = String::new();
-        for instance in self.candidates(server, request, beyond)? {
-            let outbound = self.spelled((server, &instance), (request, trace), beyond)?;
+        for instance in self.candidates(server, letter.request, beyond)? {
+            let outbound = self.spelled((server, &instance), letter)?;
             let missed = match self.reach(Way::once(config, server, &instance), outbound).await {
                 Ok(reached) => {
-                    if request.revision.is_none_or(Revision::is_legacy) {
+                    if letter.request.revision.is_none_or(Revision::is_legacy) {
                         *beyond.pinned.borrow_mut() = Some(instance);
                     }
                     return Ok(reached);
@@ -184,7 +119,7 @@ impl<P: Platform> Gateway<P> {
             };
             match missed {
                 // A session opened twice does no harm.
-                Missed::Unanswered(Unanswered::Broken(detail)) if request.revision.is_none() => {
+                Missed::Unanswered(Unanswered::Broken(detail)) if letter.request.revision.is_none() => {
                     failures = format!("{failures}{instance}: {detail}; ");
                 }
                 Missed::Unanswered(Unanswered::Broken(detail)) => return Err(End::Broken(detail)),
@@ -209,28 +144,85 @@ impl<P: Platform> Gateway<P> {
         Ok(self.order(&server.instances).into_iter().take(INSTANCES_TRIED).collect())
     }
 
-    fn spelled(
+    /// The headers that say again what a modern body says.
+    async fn mirrored_behind(
+        &self,
+        config: &Rc<Config>,
+        target: &Target,
+        request: &Request,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, End> {
+        if request.revision.is_none_or(Revision::is_legacy) {
+            return Ok(Vec::new());
+        }
+        let unspeakable = |detail: String| End::Unreachable(detail);
+        let body = jsonrpc::parse(request.body.as_bytes()).map_err(|error| unspeakable(error.to_string()))?;
+        let tool = match &body {
+            Body::Single(Message::Request(call)) if call.method == "tools/call" => routing::name(call),
+            _ => None,
+        };
+        let params = match tool {
+            Some(tool) => {
+                let place = Place { config: Rc::clone(config), target: target.clone(), at: At::Instances };
+                // Where the tools cannot be listed, the server says what it misses.
+                let _ = self.offer(&place, &tool).await;
+                self.params_of(target.server(), &tool)
+            }
+            None => None,
+        };
+        mirrored(&body, params.as_deref().unwrap_or_default()).map_err(|refusal| unspeakable(refusal.reason()))
+    }
+
+    pub(super) fn spelled(
         &self,
         (server, instance): (&Server, &str),
-        (request, trace): (&Request, &TraceContext),
-        beyond: &Beyond,
+        letter: &Letter<'_>,
     ) -> Result<http::Request<Bytes>, End> {
         let secret = self.credential(server.secret.as_deref()).map_err(|refusal| End::Unreachable(refusal.reason()))?;
+        letter.spelled(instance, secret.as_deref())
+    }
+}
+
+/// A request, and what goes with it.
+pub(super) struct Letter<'a> {
+    pub(super) request: &'a Request,
+    pub(super) trace: &'a TraceContext,
+    pub(super) mirrored: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Letter<'_> {
+    pub(super) fn spelled(&self, url: &str, secret: Option<&str>) -> Result<http::Request<Bytes>, End> {
+        let Letter { request, trace, mirrored } = self;
         let traceparent = trace.traceparent();
         let outbound = Outbound {
-            url: instance,
+            url,
             session_id: request.session_id.as_deref(),
             revision: request.revision.map(Revision::as_str),
             last_event_id: request.last_event_id.as_deref(),
-            secret: secret.as_deref(),
+            secret,
             trace: (&traceparent, trace.tracestate()),
         };
-        let (method, body) = message(request);
+        let (method, body) = match request.method {
+            Method::Post => (http::Method::POST, Bytes::from(request.body.clone())),
+            Method::Get => (http::Method::GET, Bytes::new()),
+            Method::Delete => (http::Method::DELETE, Bytes::new()),
+        };
         let spelled = upstream::request(method, &outbound, body);
         let mut spelled = spelled.map_err(|error| End::Unreachable(error.to_string()))?;
-        if request.revision.is_some_and(|revision| !revision.is_legacy()) {
-            beyond.mirrored.tell(spelled.headers_mut(), &request.body).map_err(End::Garbage)?;
+        for (name, value) in mirrored {
+            spelled.headers_mut().insert(name, value.clone());
         }
         Ok(spelled)
     }
 }
+
+fn ended(refusal: &Refusal) -> End {
+    match refusal {
+        Refusal::Broken(detail) => End::Broken(detail.clone()),
+        Refusal::Garbage(detail) => End::Garbage(detail.clone()),
+        Refusal::Deadline(millis) => End::Silent(u64::try_from(*millis).unwrap_or(u64::MAX)),
+        refusal => End::Unreachable(refusal.reason()),
+    }
+}
+
+/// Each of the servers has its own.
+const JOINT_IDLE: Duration = Duration::from_secs(600);

@@ -1,6 +1,6 @@
 //! How is a caller answered piece by piece? Through a channel that holds only so much, and tells when the caller left.
 
-use std::{cell::Cell, pin::pin, rc::Rc, time::Duration};
+use std::{cell::Cell, rc::Rc};
 
 use bridge::facade::{self, Channel};
 use bytes::Bytes;
@@ -8,14 +8,10 @@ use futures_channel::{
     mpsc::{self, UnboundedReceiver, UnboundedSender},
     oneshot,
 };
-use futures_util::{
-    Stream, StreamExt as _,
-    future::{Either, select},
-    stream,
-};
-use mcp::sse::{self, Event};
+use futures_util::StreamExt as _;
+use mcp::sse::Event;
 
-use crate::{conversation::driver::Came, platform::Platform};
+use crate::conversation::driver::Came;
 
 /// The façade's end of a channel.
 pub(super) enum Exit {
@@ -75,27 +71,11 @@ impl Outlet {
 }
 
 impl Inlet {
-    /// What is said, and a comment now and then while nothing is; tells `leaving` when it is dropped.
-    pub(super) fn pieces<P: Platform>(self, leaving: Leaving, platform: P) -> impl Stream<Item = Bytes> {
-        stream::unfold((self, leaving, platform, FIRST_QUIET), |(mut inlet, leaving, platform, quiet)| async move {
-            let next = {
-                let pause = pin!(platform.pause(quiet));
-                match select(inlet.pieces.next(), pause).await {
-                    Either::Left((piece, _)) => Some(piece?),
-                    Either::Right(_) => None,
-                }
-            };
-            let (piece, quiet) = match next {
-                Some(piece) => (inlet.passed(piece), FIRST_QUIET),
-                None => (Bytes::from_static(sse::HEARTBEAT.as_bytes()), (quiet * 2).min(QUIET_MAX)),
-            };
-            Some((piece, (inlet, leaving, platform, quiet)))
-        })
-    }
-
-    fn passed(&self, piece: Bytes) -> Bytes {
+    /// What is said next; none once that was all.
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
+        let piece = self.pieces.next().await?;
         self.queued_bytes.set(self.queued_bytes.get().saturating_sub(piece.len()));
-        piece
+        Some(piece)
     }
 }
 
@@ -113,7 +93,20 @@ impl Drop for Leaving {
 
 /// More than this waits for no caller.
 const QUEUED_MAX_BYTES: usize = 4 * 1024 * 1024;
-/// How long a stream is quiet before a comment shows whether anybody reads it; twice as long each time after that. So it
-/// shows soon where little time has passed, and where much has it takes little more.
-const FIRST_QUIET: Duration = Duration::from_secs(1);
-const QUIET_MAX: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn who_reads_too_slowly_is_given_up_and_who_reads_is_not() {
+        let (outlet, mut inlet) = Outlet::open();
+        let event = Event::message(&"x".repeat(QUEUED_MAX_BYTES / 4));
+        let said = (0..8).take_while(|_| outlet.say(&event).is_ok()).count();
+        assert_eq!(said, 4, "so much may wait");
+        inlet.next().now_or_never().flatten().expect("it is there");
+        assert!(outlet.say(&event).is_ok());
+    }
+}

@@ -112,14 +112,8 @@ impl Driver {
         idle: Duration,
         (inbox, arrivals): (UnboundedSender<Came>, UnboundedReceiver<Came>),
     ) -> Self {
-        let beyond = Beyond {
-            behind: Rc::new(behind),
-            inbox,
-            pinned: Rc::default(),
-            asked: Rc::default(),
-            authorization: None,
-            mirrored: Rc::default(),
-        };
+        let (pinned, asked, authorization) = (Rc::default(), Rc::default(), None);
+        let beyond = Beyond { behind: Rc::new(behind), inbox, pinned, asked, authorization };
         let (channels, hops) = (BTreeMap::new(), BTreeMap::new());
         let rests_since = Timestamp::from_millis(0);
         Self { facade, arrivals, beyond, channels, hops, wake: None, idle, rests_since }
@@ -223,7 +217,7 @@ impl<P: Platform> Gateway<P> {
 
     fn act(&self, driver: &mut Driver, action: Action, parent: Option<&(String, Option<String>)>) {
         match action {
-            Action::Send(request) => self.begin(driver, request, parent),
+            Action::Request(request) => self.begin(driver, request, parent),
             Action::Abort(hop) => {
                 if let Some(cut) = driver.hops.get_mut(&hop).and_then(|running| running.cut.take()) {
                     let _ = cut.send(());

@@ -22,7 +22,6 @@ use crate::{
         Behind, MESSAGE_MAX_BYTES,
         behind::Found,
         driver::{Came, Heard},
-        mirrored::Mirrored,
     },
     meter::Next,
     platform::{Abort, Platform},
@@ -41,8 +40,6 @@ pub(super) struct Beyond {
     pub(super) asked: Rc<RefCell<BTreeMap<String, Hop>>>,
     /// What the caller whose request came last authorized itself with; only ever for the gateway's own endpoint.
     pub(super) authorization: Option<String>,
-    /// Which arguments of a modern server's tools are mirrored in headers.
-    pub(super) mirrored: Rc<Mirrored>,
 }
 
 /// An answer that is cut off when nobody reads it to its end.
@@ -64,7 +61,6 @@ impl Beyond {
 
     /// Takes note of what `body` from behind asks.
     fn note(&self, hop: Hop, body: &Body<'_>) {
-        self.mirrored.learn(body);
         let mut asked = self.asked.borrow_mut();
         for message in body.messages() {
             if let Message::Request(call) = message
