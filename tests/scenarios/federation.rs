@@ -52,7 +52,8 @@ async fn a_call_reaches_the_server_in_its_name(stage: Stage) {
         for (server, instance) in [("old", "one"), ("new", "modern")] {
             let text = caller.call(&format!("{server}__echo"), json!({ "text": server })).await;
             assert_eq!(text, server, "{era:?}");
-            let seen: Value = serde_json::from_str(&caller.call(&format!("{server}__whoami"), json!({})).await).unwrap();
+            let seen: Value =
+                serde_json::from_str(&caller.call(&format!("{server}__whoami"), json!({})).await).unwrap();
             assert_eq!(seen["instance"], instance, "{era:?}: {seen}");
             if server == "new" {
                 assert_eq!(seen["headers"]["mcp-name"], "whoami", "{era:?}: {seen}");
@@ -241,8 +242,11 @@ async fn progress_and_logs_arrive_from_every_server(stage: Stage) {
             let meta = json!({ "progressToken": 7 });
             let params = json!({ "name": format!("{server}__slow"), "arguments": arguments, "_meta": meta });
             let said = messages(caller.stream("tools/call", params).await).await;
-            let steps: Vec<&Value> =
-                said.iter().filter(|one| one["params"]["progressToken"] == 7).map(|one| &one["params"]["progress"]).collect();
+            let steps: Vec<&Value> = said
+                .iter()
+                .filter(|one| one["params"]["progressToken"] == 7)
+                .map(|one| &one["params"]["progress"])
+                .collect();
             assert_eq!(steps, [1, 2, 3], "{era:?} {server}: {said:?}");
             let params = json!({ "name": format!("{server}__test_tool_with_logging"), "arguments": {} });
             let said = messages(caller.stream("tools/call", params).await).await;
@@ -364,9 +368,14 @@ async fn a_server_that_hangs_and_one_that_is_dead_cost_their_own_entries(stage: 
             let listed = caller.result("tools/list", json!({})).await;
             (caller, listed)
         };
-        let (caller, listed) = timeout(Duration::from_millis(HANGS_MS / 2), answered).await.expect("nobody waits for it");
+        let (caller, listed) =
+            timeout(Duration::from_millis(HANGS_MS / 2), answered).await.expect("nobody waits for it");
         let tools = listed["tools"].as_array().unwrap();
-        assert_eq!(tools.iter().filter(|tool| tool["name"].as_str().unwrap().ends_with("__first")).count(), 8, "{listed}");
+        assert_eq!(
+            tools.iter().filter(|tool| tool["name"].as_str().unwrap().ends_with("__first")).count(),
+            8,
+            "{listed}"
+        );
         let unavailable = json!([
             { "server": "dead", "reason": "unreachable" },
             { "server": "hanging", "reason": "timeout" },
@@ -582,7 +591,10 @@ async fn each_endpoint_has_its_own_metadata(stage: Stage) {
     for (path, endpoint) in [("/mcp", ""), ("/mcp/@research", "@research")] {
         let well_known = format!("/.well-known/oauth-protected-resource{path}");
         let metadata = gateway.client().exact("GET", &well_known).send().await;
-        assert_eq!((metadata.status, &metadata.json()["resource"]), (200, &json!(format!("{}{path}", gateway.origin()))));
+        assert_eq!(
+            (metadata.status, &metadata.json()["resource"]),
+            (200, &json!(format!("{}{path}", gateway.origin())))
+        );
         let client: Client = gateway.client().server(endpoint);
         let refused = client.modern().request("tools/list", json!({})).await;
         assert_eq!(refused.status, 401, "{refused:?}");

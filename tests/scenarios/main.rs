@@ -51,6 +51,7 @@ mod federation;
 mod guard;
 mod identity;
 mod malformed;
+mod old;
 mod operate;
 mod panic;
 mod path;

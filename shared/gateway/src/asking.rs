@@ -134,7 +134,7 @@ pub(crate) struct Seal {
 
 impl Seal {
     /// `message` as the caller hears it on a stream, or why that is cut off.
-    fn said(&self, message: &str) -> Result<String, String> {
+    pub(crate) fn said(&self, message: &str) -> Result<String, String> {
         match self.seal(message) {
             Ok(message) => Ok(message.into_owned()),
             Err(refusal @ Refusal::Lacks(_)) => {

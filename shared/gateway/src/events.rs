@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     answer::response,
+    asking::Seal,
     draft::{Draft, Ending},
     heard::count_responses,
     instances::{Reached, Seat},
@@ -74,7 +75,7 @@ impl<P: Platform> Gateway<P> {
     /// A stream to a caller whose answer is not here yet.
     pub(crate) fn relay_to_caller(&self, draft: &Draft, silence: Duration, seal: Seal) -> Relay {
         let count = Count { ending: draft.ending(), meter: Meter::new(Format::EventStream) };
-        let edit = move |message: &str| seal.seal(message).map(Cow::into_owned).map_err(|refusal| refusal.reason());
+        let edit = move |message: &str| seal.said(message);
         self.relay_of(StatusCode::OK, silence, (edit, Some(count), draft.answers.clone()))
     }
 
