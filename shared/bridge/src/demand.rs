@@ -153,7 +153,8 @@ mod tests {
             lacking(&Members::parse(&result).unwrap(), &declared)
         };
         let form = || json!({ "method": "elicitation/create", "params": { "mode": "form", "message": "?" } });
-        let page = || json!({ "method": "elicitation/create", "params": { "mode": "url", "url": "https://a.example" } });
+        let page =
+            || json!({ "method": "elicitation/create", "params": { "mode": "url", "url": "https://a.example" } });
         let sample = || json!({ "method": "sampling/createMessage", "params": { "messages": [] } });
         let roots = || json!({ "method": "roots/list" });
         let everything = json!({ "elicitation": { "form": {}, "url": {} }, "sampling": {}, "roots": {} });
@@ -163,7 +164,10 @@ mod tests {
             ask(all(), json!({})),
             Ok(Some(json!({ "elicitation": { "form": {}, "url": {} }, "sampling": {}, "roots": {} })))
         );
-        assert_eq!(ask(all(), json!({ "elicitation": {}, "roots": {} })), Ok(Some(json!({ "elicitation": { "url": {} }, "sampling": {} }))));
+        assert_eq!(
+            ask(all(), json!({ "elicitation": {}, "roots": {} })),
+            Ok(Some(json!({ "elicitation": { "url": {} }, "sampling": {} })))
+        );
         assert_eq!(ask(json!({}), json!({})), Ok(None));
         assert!(matches!(ask(json!({ "a": { "method": "tools/call" } }), json!({})), Err(Unaskable::Method(_))));
         assert!(matches!(ask(json!([]), json!({})), Err(Unaskable::Unreadable(_))));

@@ -92,7 +92,8 @@ impl<P: Platform> Gateway<P> {
     /// Learns a definition from a list that passes by, where it is spelled `raw`.
     pub(crate) fn learn(&self, place: &Place, (raw, definition): (&str, &Definition)) -> Rc<Offer> {
         let offer = self.judged(place, (raw, definition));
-        let known = self.memory.0.borrow().offers.get(&place.server().name).and_then(|offers| offers.digest(&offer.name));
+        let known =
+            self.memory.0.borrow().offers.get(&place.server().name).and_then(|offers| offers.digest(&offer.name));
         if known.is_some_and(|known| known != offer.digest) {
             self.outdate(&place.config, place.server(), &Change::Tools);
         }
@@ -117,7 +118,13 @@ impl<P: Platform> Gateway<P> {
             let Ok(definition) = Definition::read(&text) else { continue };
             tools.insert(definition.name.clone(), self.learn(place, (&text, &definition)));
         }
-        if self.memory.0.borrow().offers.get(&place.server().name).is_some_and(|known| !known.tools.keys().eq(tools.keys()))
+        if self
+            .memory
+            .0
+            .borrow()
+            .offers
+            .get(&place.server().name)
+            .is_some_and(|known| !known.tools.keys().eq(tools.keys()))
         {
             self.outdate(&place.config, place.server(), &Change::Tools);
         }

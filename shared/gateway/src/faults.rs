@@ -93,7 +93,11 @@ impl<P: Platform> Gateway<P> {
 
     /// An answer, and the error it brings where its status says that it is one. What that proves of the era `server`
     /// speaks is drawn from it.
-    pub(crate) async fn weighed(&self, server: &Server, reached: Reached<P::Body>) -> (Reached<P::Body>, Option<Fault>) {
+    pub(crate) async fn weighed(
+        &self,
+        server: &Server,
+        reached: Reached<P::Body>,
+    ) -> (Reached<P::Body>, Option<Fault>) {
         let status = reached.answer.response.status();
         if !status.is_client_error() {
             return (reached, None);
@@ -182,7 +186,8 @@ mod tests {
 
     #[test]
     fn what_only_a_legacy_server_would_say_speaks_against_a_modern_one() {
-        let error = |code: i64| json!({ "jsonrpc": "2.0", "id": 1, "error": { "code": code, "message": "no" } }).to_string();
+        let error =
+            |code: i64| json!({ "jsonrpc": "2.0", "id": 1, "error": { "code": code, "message": "no" } }).to_string();
         for (status, body, speaks) in [
             (400, error(-32000), true),
             (404, "<h1>nothing here</h1>".to_owned(), true),
