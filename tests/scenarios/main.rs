@@ -44,6 +44,7 @@ mod asking;
 mod audit;
 mod breaker;
 mod bundle;
+mod cache;
 mod conversation;
 mod eras;
 mod faults;
