@@ -296,11 +296,10 @@ async fn a_session_the_server_lost_is_opened_again_once(stage: Stage) {
         assert_eq!((refused.status, refused.code()), (502, -32603), "{server}: {refused:?}");
         let received = upstream.received(&format!("/{path}"));
         let count = |method: &str| received.iter().filter(|one| one.body.contains(method)).count();
-        assert_eq!(
-            (count("\"initialize\""), count("tools/call")),
-            (2, 2),
-            "{server}: once more, and no more: {received:#?}"
-        );
+        assert_eq!(count("tools/call"), 2, "{server}: once more, and no more: {received:#?}");
+        // The gateway may ask for the tools first.
+        let sessions = count("tools/call") + count("tools/list");
+        assert_eq!(count("\"initialize\""), sessions, "{server}: one for each attempt: {received:#?}");
     }
 }
 
