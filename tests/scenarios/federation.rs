@@ -23,6 +23,7 @@ scenarios! {
     pages_of_all_servers_are_read_to_their_end,
     names_that_are_too_long_are_shortened_and_found,
     lists_lack_what_policy_hides_and_nobody_approved,
+    each_caller_is_shown_what_its_role_may_use,
     progress_and_logs_arrive_from_every_server,
     whatever_is_asked_is_answered_through_the_endpoint,
     a_state_returns_to_the_endpoint_and_tool_it_came_from,
@@ -52,7 +53,8 @@ async fn a_call_reaches_the_server_in_its_name(stage: Stage) {
         for (server, instance) in [("old", "one"), ("new", "modern")] {
             let text = caller.call(&format!("{server}__echo"), json!({ "text": server })).await;
             assert_eq!(text, server, "{era:?}");
-            let seen: Value = serde_json::from_str(&caller.call(&format!("{server}__whoami"), json!({})).await).unwrap();
+            let seen: Value =
+                serde_json::from_str(&caller.call(&format!("{server}__whoami"), json!({})).await).unwrap();
             assert_eq!(seen["instance"], instance, "{era:?}: {seen}");
             if server == "new" {
                 assert_eq!(seen["headers"]["mcp-name"], "whoami", "{era:?}: {seen}");
@@ -226,6 +228,35 @@ async fn lists_lack_what_policy_hides_and_nobody_approved(stage: Stage) {
     }
 }
 
+async fn each_caller_is_shown_what_its_role_may_use(stage: Stage) {
+    let policies = r#"
+        permit (principal, action in Action::"discover", resource);
+        permit (principal in Role::"reader", action, resource in Server::"old");
+        permit (principal, action == Action::"new/echo", resource);
+    "#;
+    let Shared { one, modern, .. } = Shared::running();
+    let setup = Setup::new()
+        .server("old", &[&one.url])
+        .server("new", &[&modern.url])
+        .pins("old", &one.tools().await)
+        .pins("new", &modern.tools().await)
+        .policies(policies);
+    let gateway = stage.open(setup).await;
+    for era in Era::BOTH {
+        let reader = gateway.token().claim("roles", json!(["reader"]));
+        let caller = era.caller(gateway.caller_with("", &reader)).await;
+        let tools = caller.tools().await;
+        let of_old = tools.iter().filter(|name| name.starts_with("old__")).count();
+        assert!(of_old > 5 && tools.len() == of_old + 1 && tools.contains(&"new__echo".to_owned()), "{era:?}: {tools:?}");
+        let caller = era.caller(gateway.caller("")).await;
+        assert_eq!(caller.tools().await, ["new__echo"], "{era:?}");
+        assert_eq!(caller.call("new__echo", json!({ "text": "on" })).await, "on", "{era:?}");
+        for hidden in ["old__echo", "new__whoami"] {
+            caller.try_call(hidden, json!({ "text": "on" })).await.refuses(200, -32602);
+        }
+    }
+}
+
 async fn progress_and_logs_arrive_from_every_server(stage: Stage) {
     let gateway = two(stage).await;
     for era in Era::BOTH {
@@ -241,8 +272,11 @@ async fn progress_and_logs_arrive_from_every_server(stage: Stage) {
             let meta = json!({ "progressToken": 7 });
             let params = json!({ "name": format!("{server}__slow"), "arguments": arguments, "_meta": meta });
             let said = messages(caller.stream("tools/call", params).await).await;
-            let steps: Vec<&Value> =
-                said.iter().filter(|one| one["params"]["progressToken"] == 7).map(|one| &one["params"]["progress"]).collect();
+            let steps: Vec<&Value> = said
+                .iter()
+                .filter(|one| one["params"]["progressToken"] == 7)
+                .map(|one| &one["params"]["progress"])
+                .collect();
             assert_eq!(steps, [1, 2, 3], "{era:?} {server}: {said:?}");
             let params = json!({ "name": format!("{server}__test_tool_with_logging"), "arguments": {} });
             let said = messages(caller.stream("tools/call", params).await).await;
@@ -364,9 +398,14 @@ async fn a_server_that_hangs_and_one_that_is_dead_cost_their_own_entries(stage: 
             let listed = caller.result("tools/list", json!({})).await;
             (caller, listed)
         };
-        let (caller, listed) = timeout(Duration::from_millis(HANGS_MS / 2), answered).await.expect("nobody waits for it");
+        let (caller, listed) =
+            timeout(Duration::from_millis(HANGS_MS / 2), answered).await.expect("nobody waits for it");
         let tools = listed["tools"].as_array().unwrap();
-        assert_eq!(tools.iter().filter(|tool| tool["name"].as_str().unwrap().ends_with("__first")).count(), 8, "{listed}");
+        assert_eq!(
+            tools.iter().filter(|tool| tool["name"].as_str().unwrap().ends_with("__first")).count(),
+            8,
+            "{listed}"
+        );
         let unavailable = json!([
             { "server": "dead", "reason": "unreachable" },
             { "server": "hanging", "reason": "timeout" },
@@ -583,7 +622,10 @@ async fn each_endpoint_has_its_own_metadata(stage: Stage) {
     for (path, endpoint) in [("/mcp", ""), ("/mcp/@research", "@research")] {
         let well_known = format!("/.well-known/oauth-protected-resource{path}");
         let metadata = gateway.client().exact("GET", &well_known).send().await;
-        assert_eq!((metadata.status, &metadata.json()["resource"]), (200, &json!(format!("{}{path}", gateway.origin()))));
+        assert_eq!(
+            (metadata.status, &metadata.json()["resource"]),
+            (200, &json!(format!("{}{path}", gateway.origin())))
+        );
         let client: Client = gateway.client().server(endpoint);
         let refused = client.modern().request("tools/list", json!({})).await;
         assert_eq!(refused.status, 401, "{refused:?}");

@@ -3,6 +3,7 @@
 //! Apart from its fault it opens sessions and takes notifications like any server. It remembers what it received, so
 //! that a scenario can tell that nothing was sent. What comes after a `~` in a path only tells it from others.
 
+mod odd;
 mod working;
 
 use std::{
@@ -100,6 +101,11 @@ impl Known {
         received.iter().filter(|one| one.path == path && one.body.contains("server/discover")).count()
     }
 
+    fn asked(&self, path: &str, text: &str) -> usize {
+        let received = self.received.lock().unwrap();
+        received.iter().filter(|one| one.path == path && one.body.contains(text)).count()
+    }
+
     fn deletes(&self, path: &str) -> usize {
         let received = self.received.lock().unwrap();
         received.iter().filter(|one| one.path == path && one.head.starts_with("DELETE")).count()
@@ -127,6 +133,10 @@ async fn serve(mut stream: TcpStream, known: &Known) -> io::Result<()> {
     let fault = received.path.trim_start_matches('/').split('~').next().unwrap_or_default().to_owned();
     let message: Value = serde_json::from_str(&received.body).unwrap_or_default();
     if let Some((status, body)) = working::says(&fault, &received.head, &message, known.probes(&received.path)) {
+        return answer(&mut stream, status, JSON, &body).await;
+    }
+    let lists = known.asked(&received.path, "\"tools/list\"");
+    if let Some((status, body)) = odd::says(&fault, &received.head, &message, lists) {
         return answer(&mut stream, status, JSON, &body).await;
     }
     match message["method"].as_str() {

@@ -26,7 +26,7 @@ use mcp::{
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-pub use annotation::{Invalid, ParamHeader, Type, params_of};
+pub use annotation::{Invalid, ParamHeader, Type, may_annotate, params_of};
 pub use value::{decode, encode, trimmed};
 
 use value::Said;

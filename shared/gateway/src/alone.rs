@@ -69,11 +69,19 @@ impl<P: Platform> Gateway<P> {
             lens: Some(&cleared.passing),
             recall: Some(&recall),
         };
-        let reached = self.decided(cleared, draft, self.send_alone(&cleared.passing.config, sending)).await??;
+        let config = &cleared.passing.config;
+        let reached = self.decided(cleared, draft, self.send_alone(config, sending.clone())).await??;
         draft.recalled(&recall);
-        match self.screen_alone(reached).await? {
+        let mut screened = self.screen_alone(reached).await?;
+        if let Some(mirrored) = self.corrected(cleared, body, &screened).await? {
+            screened = self.screen_alone(self.send_alone(config, Alone { mirrored, ..sending }).await?).await?;
+        }
+        match screened {
             Screened::Native(reached) => self.shown(cleared, (at.clone(), body), draft, reached).await,
-            Screened::Read(status, head, body) => Ok(self.finished(draft, status, &head, body)),
+            Screened::Read(status, head, body) => {
+                self.blamed(&cleared.passing, &body)?;
+                Ok(self.finished(draft, status, &head, body))
+            }
         }
     }
 
@@ -153,7 +161,9 @@ impl<P: Platform> Gateway<P> {
         }
         if let At::Conversation(made) = sending.at {
             let request = self.request_alone(CONVERSATION, None, &sending)?;
-            return self.converse(sending.server, made, request).await.map_err(Refusal::from);
+            let reached = self.converse(sending.server, made, request).await?;
+            self.weigh_legacy(sending.server, reached.answer.response.status());
+            return Ok(reached);
         }
         match self.recall(config, &sending) {
             Recalled::Answer(reached) => Ok(reached),
@@ -176,7 +186,7 @@ impl<P: Platform> Gateway<P> {
                 repeatable: sending.repeatable,
             };
             match self.reach(way, request).await {
-                Ok(reached) => return Ok(reached),
+                Ok(reached) => return Ok(self.weighed(sending.server, reached).await.0),
                 Err(Missed::Unanswered(Unanswered::Broken(detail))) if sending.repeatable == Repeatable::No => {
                     return Err(Refusal::Broken(detail));
                 }
@@ -223,7 +233,7 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// The headers that repeat a caller's request.
-    async fn mirrored(
+    pub(crate) async fn mirrored(
         &self,
         cleared: &Cleared<'_>,
         body: &Body<'_>,
@@ -233,19 +243,25 @@ impl<P: Platform> Gateway<P> {
             // A legacy server compares no headers: the gateway has to know what the tool's schema says.
             self.offer(&passing.place(at), tool).await?;
         }
-        let known = passing.said.tool().and_then(|tool| self.params_of(passing.server(), tool));
-        let known = known.as_deref().unwrap_or_default();
-        if let Body::Single(Message::Request(call)) = body {
-            routing::check(call, known, &passing.admitted.mirrors).map_err(claim::Refused::from)?;
+        let known = || match passing.said.tool() {
+            Some(tool) => self.params_of(passing.server(), tool).map(Option::unwrap_or_default),
+            None => Ok(Rc::default()),
+        };
+        let mut params = known()?;
+        if let Body::Single(Message::Request(call)) = body
+            && let Err(mismatch) = routing::check(call, &params, &passing.admitted.mirrors)
+        {
+            // The caller may know the tools better.
+            if params.is_empty() || !self.is_relisted(cleared).await {
+                return Err(claim::Refused::from(mismatch).into());
+            }
+            params = known()?;
+            routing::check(call, &params, &passing.admitted.mirrors).map_err(claim::Refused::from)?;
         }
+        let known = &*params;
         let mut headers = mirrored(body, known)?;
         headers.extend(spelled(routing::unrecognized(&passing.admitted.mirrors, known)));
         Ok(headers)
-    }
-
-    /// Which arguments of a tool are repeated in headers, where that is known.
-    pub(crate) fn params_of(&self, server: &Server, tool: &str) -> Option<Rc<[ParamHeader]>> {
-        self.memory.0.borrow().offers.get(&server.name)?.params(tool)
     }
 }
 

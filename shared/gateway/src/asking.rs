@@ -4,7 +4,8 @@
 use std::{borrow::Cow, rc::Rc};
 
 use bridge::{
-    claim::Envelope,
+    claim::{Claim, Envelope},
+    demand,
     seal::{self, Binding, Sealed, Sealer},
     text::{self, Members, ResultType},
 };
@@ -17,7 +18,7 @@ use crate::{
     draft::Draft,
     instances::Reached,
     pipeline::{Cleared, Passing},
-    platform::{Arrived, Platform},
+    platform::Platform,
     refusal::Refusal,
     serve::Gateway,
 };
@@ -69,15 +70,11 @@ impl<P: Platform> Gateway<P> {
         let silence = cleared.passing.config.resilience(cleared.server()).stream_idle;
         let Reached { mut answer, seat } = reached;
         if is_type(answer.response.headers(), mcp::header::TEXT_EVENT_STREAM) {
-            return Ok(self.handed_on(draft, Reached { answer, seat }, silence, seal));
+            let edit = move |message: &str| seal.said(message);
+            return Ok(self.handed_on(draft, Reached { answer, seat }, silence, edit));
         }
-        if let Some(arrived) = answer.arrived.take() {
-            let bytes = arrived.read();
-            let again = bytes.clone();
-            answer.arrived = Some(Arrived::new(bytes.len() as u64, move || again));
-            if memchr::memmem::find(&bytes, MARK).is_none() {
-                return Ok(self.metered(draft, Reached { answer, seat }, silence));
-            }
+        if answer.peeked().is_some_and(|bytes| memchr::memmem::find(&bytes, MARK).is_none()) {
+            return Ok(self.metered(draft, Reached { answer, seat }, silence));
         }
         let heard = self.hear(answer, 1, silence).await?;
         drop(seat);
@@ -93,6 +90,10 @@ impl<P: Platform> Gateway<P> {
         Ok(Seal {
             keeper: self.keeper()?,
             nonce,
+            capabilities: match &passing.claim {
+                Claim::Modern(envelope) => envelope.capabilities.to_owned(),
+                Claim::Legacy => "{}".to_owned(),
+            },
             binding: self.binding(passing, call)?,
             conversation: match at {
                 At::Conversation(made) => Some(made.name.clone()),
@@ -123,6 +124,8 @@ impl<P: Platform> Gateway<P> {
 pub(crate) struct Seal {
     keeper: Sealer,
     nonce: [u8; 24],
+    /// What the caller declared: a JSON object.
+    capabilities: String,
     binding: Binding,
     conversation: Option<String>,
     server: String,
@@ -130,15 +133,38 @@ pub(crate) struct Seal {
 }
 
 impl Seal {
+    /// `message` as the caller hears it on a stream, or why that is cut off.
+    pub(crate) fn said(&self, message: &str) -> Result<String, String> {
+        match self.seal(message) {
+            Ok(message) => Ok(message.into_owned()),
+            Err(refusal @ Refusal::Lacks(_)) => {
+                let id = Members::parse(message).ok().and_then(|message| message.raw("id").map(str::to_owned));
+                Ok(refusal.message(id.as_deref().unwrap_or("null")))
+            }
+            Err(refusal) => Err(refusal.reason()),
+        }
+    }
+
     /// `message` with its `requestState` sealed, if it has one.
+    ///
+    /// # Errors
+    /// [`Refusal::Lacks`]: it asks for what the caller did not declare on this very request.
     pub(crate) fn seal<'a>(&self, message: &'a str) -> Result<Cow<'a, str>, Refusal> {
         if memchr::memmem::find(message.as_bytes(), MARK).is_none() {
             return Ok(Cow::Borrowed(message));
         }
         let mut response = Members::parse(message).map_err(garbage)?;
         let result = response.object("result").map_err(garbage)?;
+        if text::result_type(&result) != ResultType::InputRequired {
+            return Ok(Cow::Borrowed(message));
+        }
+        let declared = serde_json::from_str(&self.capabilities).unwrap_or_default();
+        let lacking = demand::lacking(&result, &declared).map_err(|error| Refusal::Garbage(error.to_string()))?;
+        if let Some(lacking) = lacking {
+            return Err(Refusal::Lacks(lacking));
+        }
         let inner = result.string("requestState").map(Cow::into_owned);
-        if text::result_type(&result) != ResultType::InputRequired || inner.is_none() {
+        if inner.is_none() {
             return Ok(Cow::Borrowed(message));
         }
         let sealed = Sealed {

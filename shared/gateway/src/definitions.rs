@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, rc::Rc};
 
 use audit::{Entry, Finding, Found, Treatment};
-use bridge::routing::{self, ParamHeader};
+use bridge::federation::cache::Change;
 use bytes::Bytes;
 use http::Method;
 use mcp::{
@@ -27,10 +27,12 @@ use crate::{
     course::At,
     draft::{UNKNOWN_CHAIN, chain_of},
     instances::Way,
+    pipeline::Cleared,
     platform::Platform,
     recall::Recall,
     refusal::Refusal,
     serve::Gateway,
+    unfit::{Annotated, annotated},
 };
 
 /// A server's tools, as they were last listed.
@@ -51,8 +53,8 @@ pub(crate) struct Offer {
     /// Whether callers may know of it.
     pub(crate) is_admitted: bool,
     digest: [u8; 32],
-    /// Which of its arguments are repeated in headers (MCP 2026-07-28 basic/transports).
-    params: Rc<[ParamHeader]>,
+    /// Which of its arguments are repeated in headers.
+    params: Annotated,
 }
 
 /// Where a server's tools can be listed.
@@ -87,9 +89,14 @@ impl<P: Platform> Gateway<P> {
         }
     }
 
-    /// Learns a definition from a list that passes by.
-    pub(crate) fn learn(&self, place: &Place, definition: &Definition) -> Rc<Offer> {
-        let offer = self.judged(place, definition);
+    /// Learns a definition from a list that passes by, where it is spelled `raw`.
+    pub(crate) fn learn(&self, place: &Place, (raw, definition): (&str, &Definition)) -> Rc<Offer> {
+        let offer = self.judged(place, (raw, definition));
+        let known =
+            self.memory.0.borrow().offers.get(&place.server().name).and_then(|offers| offers.digest(&offer.name));
+        if known.is_some_and(|known| known != offer.digest) {
+            self.outdate(&place.config, place.server(), &Change::Tools);
+        }
         let mut memory = self.memory.0.borrow_mut();
         if let Some(offers) = memory.offers.get_mut(&place.server().name) {
             if let Some(known) = offers.tools.get(&offer.name).filter(|known| ***known == offer) {
@@ -109,12 +116,33 @@ impl<P: Platform> Gateway<P> {
         let mut tools = BTreeMap::new();
         for text in self.listed(place).await? {
             let Ok(definition) = Definition::read(&text) else { continue };
-            tools.insert(definition.name.clone(), self.learn(place, &definition));
+            tools.insert(definition.name.clone(), self.learn(place, (&text, &definition)));
+        }
+        if self
+            .memory
+            .0
+            .borrow()
+            .offers
+            .get(&place.server().name)
+            .is_some_and(|known| !known.tools.keys().eq(tools.keys()))
+        {
+            self.outdate(&place.config, place.server(), &Change::Tools);
         }
         let listed = self.platform.now();
         let offers = Offers { tools, listed, expected_by: listed };
         self.memory.0.borrow_mut().offers.insert(place.server().name.clone(), offers.clone());
         Ok(offers)
+    }
+
+    /// Whether the tools of the server that is meant were listed anew, which they are not where they just were.
+    pub(crate) async fn is_relisted(&self, cleared: &Cleared<'_>) -> bool {
+        let server = &cleared.server().name;
+        let listed = self.memory.0.borrow().offers.get(server).map(|known| known.listed);
+        let is_due = listed.is_none_or(|listed| self.platform.now().millis_since(listed) >= UNKNOWN_RELIST_MS);
+        match cleared.course.at() {
+            Some(at) if is_due => self.list_tools(&cleared.passing.place(at)).await.is_ok(),
+            _ => false,
+        }
     }
 
     /// The definition of each tool, as the server spells it.
@@ -178,7 +206,7 @@ impl<P: Platform> Gateway<P> {
         }
     }
 
-    fn judged(&self, place: &Place, definition: &Definition) -> Offer {
+    fn judged(&self, place: &Place, (raw, definition): (&str, &Definition)) -> Offer {
         let standing = place.config.standing(place.server(), definition);
         let is_admitted = place.config.admission(place.server()).admits(standing);
         self.report(place, definition, standing, is_admitted);
@@ -188,7 +216,7 @@ impl<P: Platform> Gateway<P> {
             is_pinned: standing == Standing::Pinned,
             is_admitted,
             digest: definition.digest,
-            params: routing::params_of(&definition.input_schema).unwrap_or_default().into(),
+            params: annotated(raw, definition),
         }
     }
 
@@ -246,8 +274,12 @@ impl Offers {
     }
 
     /// Which arguments of a tool are repeated in headers.
-    pub(crate) fn params(&self, name: &str) -> Option<Rc<[ParamHeader]>> {
-        self.tools.get(name).map(|offer| Rc::clone(&offer.params))
+    pub(crate) fn params(&self, name: &str) -> Option<Annotated> {
+        self.tools.get(name).map(|offer| offer.params.clone())
+    }
+
+    fn digest(&self, name: &str) -> Option<[u8; 32]> {
+        self.tools.get(name).map(|offer| offer.digest)
     }
 
     fn admitted(&self, name: &str) -> Option<Rc<Offer>> {

@@ -1,5 +1,8 @@
 //! What may a caller know of? Lists without what it may not use, and without what nobody approved.
 
+use std::rc::Rc;
+
+use bridge::routing;
 use http::Response;
 use mcp::{
     Body, Message,
@@ -9,6 +12,7 @@ use mcp::{
 use policy::{Action, Sight};
 
 use crate::{
+    answer::is_type,
     asking::may_ask,
     course::{At, Course},
     definitions::Place,
@@ -37,10 +41,26 @@ impl<P: Platform> Gateway<P> {
         {
             return self.asked_back(cleared, (&at, call), draft, reached).await;
         }
-        if kinds.is_empty() || !passing.config.is_watched(cleared.server()) {
+        if passing.said.asked.iter().any(|asked| asked.method == LISTEN)
+            && is_type(reached.answer.response.headers(), mcp::header::TEXT_EVENT_STREAM)
+        {
+            let (gateway, config, server) = (self.clone(), Rc::clone(&passing.config), cleared.server().clone());
+            let overheard = move |message: &str| {
+                gateway.overhear(&config, &server, message);
+                Ok(message.to_owned())
+            };
+            return Ok(self.handed_on(draft, reached, silence, overheard));
+        }
+        let is_watched = passing.config.is_watched(cleared.server());
+        if kinds.is_empty() || !is_watched && !passing.may_list_unfit(&kinds) {
             return Ok(self.metered(draft, reached, silence));
         }
-        let Reached { answer, seat } = reached;
+        let Reached { mut answer, seat } = reached;
+        if let Some(bytes) = answer.peeked().filter(|_| !is_watched)
+            && !std::str::from_utf8(&bytes).is_ok_and(routing::may_annotate)
+        {
+            return Ok(self.metered(draft, Reached { answer, seat }, silence));
+        }
         let heard = self.hear(answer, passing.said.requests, silence).await?;
         drop(seat);
         let (status, headers) = (heard.status, heard.headers.clone());
@@ -52,6 +72,8 @@ impl<P: Platform> Gateway<P> {
 
     pub(crate) fn fate(&self, passing: &Passing<'_>, place: &Place, item: &Item<'_>) -> Fate {
         let sight = match item.kind {
+            Kind::Tools if self.is_unfit(passing, place, item) => Sight::Hidden,
+            _ if !passing.config.is_watched(passing.server()) => Sight::Visible,
             Kind::Tools => self.sees_tool(passing, place, item),
             Kind::Prompts => self.sees(passing, Action::GetPrompt(&item.key), None),
             Kind::Resources | Kind::Templates => self.sees(passing, Action::ReadResource(&item.key), None),
@@ -65,10 +87,12 @@ impl<P: Platform> Gateway<P> {
     fn sees_tool(&self, passing: &Passing<'_>, place: &Place, item: &Item<'_>) -> Sight {
         // What cannot be read cannot be approved either.
         let Ok(definition) = Definition::read(item.raw) else { return Sight::Hidden };
-        let offer = self.learn(place, &definition);
+        let offer = self.learn(place, (item.raw, &definition));
         match offer.is_admitted {
             true => self.sees(passing, Action::CallTool(&item.key), Some(&offer)),
             false => Sight::Hidden,
         }
     }
 }
+
+const LISTEN: &str = "subscriptions/listen";

@@ -46,7 +46,10 @@ impl<P: Platform> Gateway<P> {
             return Ok(era);
         }
         let key = document(server);
-        let stored = self.platform.read(&key).await.ok().flatten();
+        let stored = match self.is_doubted(server) {
+            true => None,
+            false => self.platform.read(&key).await.ok().flatten(),
+        };
         let stored = stored.and_then(|text| serde_json::from_str::<Known>(&text).ok());
         let known = match stored.filter(|known| known.at(now).is_some()) {
             Some(known) => known,

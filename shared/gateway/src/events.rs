@@ -1,6 +1,6 @@
 //! How is a stream handed on whose events have to be looked at? One by one, as they come.
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -22,17 +22,16 @@ use crate::{
 };
 
 impl<P: Platform> Gateway<P> {
-    /// Hands an event stream on with the states in it sealed. A caller that goes away cancels the exchange (MCP 2026-07-28
+    /// Hands an event stream on with each message as `edit` gives it. A caller that goes away cancels the exchange (MCP 2026-07-28
     /// basic/patterns/cancellation).
     pub(crate) fn handed_on(
         &self,
         draft: &Draft,
         reached: Reached<P::Body>,
         silence: Duration,
-        seal: Seal,
+        edit: impl Fn(&str) -> Result<String, String> + 'static,
     ) -> Response<P::Body> {
         let count = Count { ending: draft.ending(), meter: Meter::new(Format::EventStream) };
-        let edit = move |message: &str| seal.seal(message).map(Cow::into_owned).map_err(|refusal| refusal.reason());
         let passed = self.passed(reached, silence, (edit, Some(count), draft.answers.clone()));
         let (head, body) = passed.answer.response.into_parts();
         response(head.status, &head.headers, body)
@@ -76,7 +75,7 @@ impl<P: Platform> Gateway<P> {
     /// A stream to a caller whose answer is not here yet.
     pub(crate) fn relay_to_caller(&self, draft: &Draft, silence: Duration, seal: Seal) -> Relay {
         let count = Count { ending: draft.ending(), meter: Meter::new(Format::EventStream) };
-        let edit = move |message: &str| seal.seal(message).map(Cow::into_owned).map_err(|refusal| refusal.reason());
+        let edit = move |message: &str| seal.said(message);
         self.relay_of(StatusCode::OK, silence, (edit, Some(count), draft.answers.clone()))
     }
 
@@ -183,7 +182,7 @@ impl Relay {
         self.finish(&refusal.reason());
         let id = self.answers.take()?;
         self.is_answered = true;
-        Some(sse::Event::message(&refusal.message(&id)).encode().into())
+        Some(sse::Event::message(&refusal.message(id.get())).encode().into())
     }
 
     /// The events that `data` completes, or why there will be no more.

@@ -11,6 +11,7 @@ use bridge::{
         rewrite,
         route::{self, Routed, Search, Unroutable, Way},
     },
+    routing,
     text::{self, Members},
     up,
 };
@@ -105,7 +106,11 @@ impl<P: Platform> Gateway<P> {
         let place = self.place_of(federated, call, &routed.server).await?;
         let body = jsonrpc::parse(routed.body.as_bytes()).map_err(guard::Refused::from)?;
         let tool = Some(routed.key.as_str()).filter(|_| call.method == "tools/call");
-        let params = tool.and_then(|tool| self.params_of(place.server(), tool));
+        if let (Some(tool), None) = (tool, sending.lens) {
+            // A legacy caller repeats nothing: the gateway has to know what the tool's schema says.
+            let _ = self.offer(&place, tool).await;
+        }
+        let params = tool.map(|tool| self.params_of(place.server(), tool)).transpose()?.flatten();
         let mut mirrored = mirrored(&body, params.as_deref().unwrap_or_default())?;
         if params.is_none() {
             let is_param = |(name, _): &&(http::HeaderName, HeaderValue)| name.as_str().starts_with(PARAM);
@@ -209,7 +214,7 @@ impl<P: Platform> Gateway<P> {
     /// One server's list without what the caller may not know of.
     fn seen(&self, passing: &Passing<'_>, place: &Place, kind: Kind, said: &str) -> Option<String> {
         let passing = passing.at_server(place.target.clone());
-        if !passing.config.is_watched(passing.server()) {
+        if !passing.config.is_watched(passing.server()) && !routing::may_annotate(said) {
             return Some(said.to_owned());
         }
         let filtered = page::filter(said, &[kind], |item| self.fate(&passing, place, item));

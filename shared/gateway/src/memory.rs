@@ -15,6 +15,7 @@ use crate::{
     definitions::Offers,
     identify::Bearer,
     journal::Journal,
+    old::Transport,
     permits::{Expected, ExpectedKey},
 };
 
@@ -33,8 +34,12 @@ pub(crate) struct Remembered {
     pub(crate) sessions: LruCache<String, Known>,
     /// Which era servers speak, by server.
     pub(crate) eras: BTreeMap<String, KnownEra>,
+    /// When it was last doubted which era a server speaks, by server.
+    pub(crate) doubted: BTreeMap<String, Timestamp>,
     /// Until when servers are known to want no `initialize`.
     pub(crate) without_sessions: BTreeMap<String, Timestamp>,
+    /// How instances carry messages, by URL, and until when that is believed.
+    pub(crate) transports: BTreeMap<String, (Transport, Timestamp)>,
     /// What modern servers said a moment ago and still holds.
     pub(crate) answers: Cache,
     /// What servers offer, by server.
@@ -94,7 +99,9 @@ impl Default for Memory {
             keys: BTreeMap::new(),
             sessions: LruCache::new(SESSIONS_MAX),
             eras: BTreeMap::new(),
+            doubted: BTreeMap::new(),
             without_sessions: BTreeMap::new(),
+            transports: BTreeMap::new(),
             answers: Cache::new(ANSWERS_MAX, ANSWERS_MAX_BYTES),
             offers: BTreeMap::new(),
             found: LruCache::new(FOUND_MAX),

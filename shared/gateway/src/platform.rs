@@ -88,6 +88,16 @@ pub struct Answer<B> {
     pub abort: Abort,
 }
 
+impl<B> Answer<B> {
+    /// The bytes of its body, if all of it is here already; they stay where they are.
+    pub(crate) fn peeked(&mut self) -> Option<Bytes> {
+        let bytes = self.arrived.take()?.read();
+        let again = bytes.clone();
+        self.arrived = Some(Arrived::new(bytes.len() as u64, move || again));
+        Some(bytes)
+    }
+}
+
 /// A small body that is here already: its size, and its bytes for whoever wants to look at them later.
 pub struct Arrived {
     /// In bytes.

@@ -23,7 +23,7 @@ use crate::{
     heard::count_responses,
     instances::Reached,
     meter::Next,
-    platform::{Answer, Arrived, Platform},
+    platform::{Answer, Platform},
     serve::Gateway,
 };
 
@@ -116,10 +116,7 @@ impl<P: Platform> Gateway<P> {
     /// Keeps `reached` as the answer to `question` once all of it is there, and hands it on.
     pub(crate) fn remembered(&self, question: Option<Question>, mut reached: Reached<P::Body>) -> Reached<P::Body> {
         let Some(question) = question.filter(|_| reached.answer.response.status().is_success()) else { return reached };
-        if let Some(arrived) = reached.answer.arrived.take() {
-            let bytes = arrived.read();
-            let again = bytes.clone();
-            reached.answer.arrived = Some(Arrived::new(bytes.len() as u64, move || again));
+        if let Some(bytes) = reached.answer.peeked() {
             self.keep(question, reached.answer.response.headers(), &bytes);
             return reached;
         }

@@ -46,6 +46,12 @@ pub enum Refusal {
     /// It claims a modern revision, and does not hold together.
     #[error(transparent)]
     Claim(#[from] bridge::claim::Refused),
+    /// The server cannot answer it without something the caller did not declare: `ClientCapabilities`.
+    #[error("this needs capabilities the request does not declare: {0}")]
+    Lacks(serde_json::Value),
+    /// The server refuses what the gateway itself is to blame for.
+    #[error("the gateway cannot speak to the server in its own way at the moment; try again")]
+    Misfit(String),
     /// It is meant for none of the servers of an endpoint.
     #[error(transparent)]
     Unroutable(#[from] bridge::federation::route::Unroutable),
@@ -95,6 +101,7 @@ impl Refusal {
             | Self::Unreachable(detail)
             | Self::Broken(detail)
             | Self::Garbage(detail)
+            | Self::Misfit(detail)
             | Self::Internal(detail) => format!("{self}: {detail}"),
             Self::State(refused) => format!("{self}: {refused}"),
             Self::NoTool(_, Some(denied)) => format!("{self}: {denied}"),
@@ -115,6 +122,7 @@ impl Refusal {
             | Self::Broken(_)
             | Self::Deadline(_)
             | Self::Garbage(_)
+            | Self::Misfit(_)
             | Self::Internal(_) => audit::Verdict::Failed,
             _ => audit::Verdict::Denied,
         }
@@ -134,7 +142,7 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Guard(refused) => StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::BAD_REQUEST),
-            Self::Unread(_) | Self::Params(_) | Self::NoSession => StatusCode::BAD_REQUEST,
+            Self::Unread(_) | Self::Params(_) | Self::NoSession | Self::Lacks(_) => StatusCode::BAD_REQUEST,
             Self::Claim(refused) => StatusCode::from_u16(refused.status()).unwrap_or(StatusCode::BAD_REQUEST),
             Self::Identity(_) => StatusCode::UNAUTHORIZED,
             Self::Denied(policy::Denied::Arguments(_)) | Self::Forbidden(policy::Denied::Arguments(_)) => {
@@ -142,7 +150,9 @@ impl Refusal {
             }
             Self::Denied(_) => StatusCode::FORBIDDEN,
             // The exchange is in order; what it asked for is not. A client fails the one call and keeps its session.
-            Self::Forbidden(_) | Self::NoTool(..) | Self::State(_) | Self::Unroutable(_) => StatusCode::OK,
+            Self::Forbidden(_) | Self::NoTool(..) | Self::State(_) | Self::Unroutable(_) | Self::Misfit(_) => {
+                StatusCode::OK
+            }
             Self::NoEndpoint | Self::NotFound(_) | Self::Session(_) | Self::Lost(_) => StatusCode::NOT_FOUND,
             Self::Exceeded(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Broken(_) | Self::Garbage(_) => StatusCode::BAD_GATEWAY,
@@ -156,20 +166,19 @@ impl Refusal {
     /// The answer: a JSON-RPC error for the request `id`, or `null` where there is none, and the headers that go with
     /// it. `server` is the endpoint that was called.
     pub fn answer<B: From<Bytes>>(&self, config: &Config, server: Option<&str>, id: Option<&RawValue>) -> Response<B> {
-        let null = RawValue::NULL;
-        let body = self.message(id.unwrap_or(null));
+        let body = self.message(id.map_or("null", RawValue::get));
         let mut response = serve::known(self.status(), "application/json", body.into());
         self.headers(config, server, response.headers_mut());
         response
     }
 
-    /// The JSON-RPC error for the request `id`.
-    pub(crate) fn message(&self, id: &RawValue) -> String {
+    /// The JSON-RPC error for the request with the JSON text `id`.
+    pub(crate) fn message(&self, id: &str) -> String {
         let mut error = json!({ "code": self.code(), "message": self.to_string() });
         if let (Some(members), Some(data)) = (error.as_object_mut(), self.data()) {
             members.insert("data".to_owned(), data);
         }
-        format!(r#"{{"jsonrpc":"2.0","id":{},"error":{error}}}"#, id.get())
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#)
     }
 
     const fn code(&self) -> i64 {
@@ -183,12 +192,14 @@ impl Refusal {
             | Self::Denied(policy::Denied::Arguments(_))
             | Self::Forbidden(policy::Denied::Arguments(_)) => code::INVALID_PARAMS,
             Self::Session(_) | Self::Lost(_) => code::SESSION_NOT_FOUND,
+            Self::Lacks(_) => code::MISSING_CAPABILITY,
             Self::Shut(_)
             | Self::Busy(_)
             | Self::Unreachable(_)
             | Self::Broken(_)
             | Self::Deadline(_)
             | Self::Garbage(_)
+            | Self::Misfit(_)
             | Self::Internal(_) => code::INTERNAL_ERROR,
             _ => code::REFUSED,
         }
@@ -202,6 +213,7 @@ impl Refusal {
             }
             Self::Denied(policy::Denied::Scope(scopes)) => Some(json!({ "requiredScopes": scopes })),
             Self::Claim(refused) => refused.data(),
+            Self::Lacks(lacking) => Some(json!({ "requiredCapabilities": lacking })),
             Self::Shut(secs) | Self::Busy(secs) => Some(json!({ "retryAfterSeconds": secs })),
             _ => None,
         }

@@ -14,6 +14,14 @@ pub fn params_of(schema: &Value) -> Result<Vec<ParamHeader>, Invalid> {
     Ok(found)
 }
 
+/// Whether a tool whose definition is the JSON text `definition` may have annotations at all: most have none, and need not
+/// be looked through.
+#[must_use]
+pub fn may_annotate(definition: &str) -> bool {
+    // An escape may spell any name.
+    definition.contains(ANNOTATION) || definition.contains("\\u")
+}
+
 /// A parameter that is mirrored in a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParamHeader {

@@ -8,7 +8,10 @@ use bridge::{
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use mcp::{Body, Message, Revision, jsonrpc};
+use mcp::{
+    Body, Message, Revision,
+    jsonrpc::{self, code},
+};
 use registry::{Server, Target};
 use telemetry::TraceContext;
 use upstream::{Outbound, Repeatable};
@@ -49,6 +52,18 @@ impl<P: Platform> Gateway<P> {
                 let mirrored = self.mirrored_behind(&config, &target, request).await?;
                 let letter = Letter { request, trace, mirrored };
                 let reached = self.instance(&config, target.server(), &letter, beyond).await?;
+                if request.revision.is_none_or(Revision::is_legacy) {
+                    return Ok(Found { reached, stream_idle });
+                }
+                let (mut reached, fault) = self.weighed(target.server(), reached).await;
+                if fault.is_some_and(|fault| fault.code == code::HEADER_MISMATCH) {
+                    let place = Place { config: Rc::clone(&config), target: target.clone(), at: At::Instances };
+                    if self.list_tools(&place).await.is_ok() {
+                        let mirrored = self.mirrored_behind(&config, &target, request).await?;
+                        reached =
+                            self.instance(&config, target.server(), &Letter { mirrored, ..letter }, beyond).await?;
+                    }
+                }
                 Ok(Found { reached, stream_idle })
             }
             Behind::Federation { endpoint, servers, principal } => {
@@ -56,6 +71,18 @@ impl<P: Platform> Gateway<P> {
                 let federated =
                     federated.ok_or_else(|| End::Unreachable("there is no such endpoint any more".to_owned()))?;
                 let reached = self.joint(&federated, request, trace).await.map_err(|refusal| ended(&refusal))?;
+                Ok(Found { reached, stream_idle: JOINT_IDLE })
+            }
+            Behind::Stream { server, instance } => {
+                let target = config.registry.configured(server).map_err(|error| End::Unreachable(error.to_string()))?;
+                let stream_idle = config.resilience(target.server()).stream_idle;
+                let letter = Letter { request, trace, mirrored: Vec::new() };
+                let reached = self.stream_behind(target.server(), instance, &letter).await?;
+                Ok(Found { reached, stream_idle })
+            }
+            Behind::Endpoint(name) => {
+                let letter = Letter { request, trace, mirrored: Vec::new() };
+                let reached = self.endpoint_behind(&config, name, &letter, beyond).await?;
                 Ok(Found { reached, stream_idle: JOINT_IDLE })
             }
         }
@@ -153,23 +180,40 @@ impl<P: Platform> Gateway<P> {
                 let place = Place { config: Rc::clone(config), target: target.clone(), at: At::Instances };
                 // Where the tools cannot be listed, the server says what it misses.
                 let _ = self.offer(&place, &tool).await;
-                self.params_of(target.server(), &tool)
+                self.params_of(target.server(), &tool).map_err(|refusal| unspeakable(refusal.reason()))?
             }
             None => None,
         };
         mirrored(&body, params.as_deref().unwrap_or_default()).map_err(|refusal| unspeakable(refusal.reason()))
     }
 
-    fn spelled(&self, (server, instance): (&Server, &str), letter: &Letter<'_>) -> Result<http::Request<Bytes>, End> {
-        let Letter { request, trace, mirrored } = letter;
+    pub(super) fn spelled(
+        &self,
+        (server, instance): (&Server, &str),
+        letter: &Letter<'_>,
+    ) -> Result<http::Request<Bytes>, End> {
         let secret = self.credential(server.secret.as_deref()).map_err(|refusal| End::Unreachable(refusal.reason()))?;
+        letter.spelled(instance, secret.as_deref())
+    }
+}
+
+/// A request, and what goes with it.
+pub(super) struct Letter<'a> {
+    pub(super) request: &'a Request,
+    pub(super) trace: &'a TraceContext,
+    pub(super) mirrored: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Letter<'_> {
+    pub(super) fn spelled(&self, url: &str, secret: Option<&str>) -> Result<http::Request<Bytes>, End> {
+        let Letter { request, trace, mirrored } = self;
         let traceparent = trace.traceparent();
         let outbound = Outbound {
-            url: instance,
+            url,
             session_id: request.session_id.as_deref(),
             revision: request.revision.map(Revision::as_str),
             last_event_id: request.last_event_id.as_deref(),
-            secret: secret.as_deref(),
+            secret,
             trace: (&traceparent, trace.tracestate()),
         };
         let (method, body) = match request.method {
@@ -184,13 +228,6 @@ impl<P: Platform> Gateway<P> {
         }
         Ok(spelled)
     }
-}
-
-/// A request, and what goes with it.
-struct Letter<'a> {
-    request: &'a Request,
-    trace: &'a TraceContext,
-    mirrored: Vec<(HeaderName, HeaderValue)>,
 }
 
 fn ended(refusal: &Refusal) -> End {
