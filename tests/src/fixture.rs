@@ -18,6 +18,37 @@ pub struct Fixture {
     pub url: String,
 }
 
+/// server-everything over HTTP+SSE (MCP 2024-11-05).
+pub struct Old {
+    node: Node,
+    /// Its stream.
+    pub url: String,
+}
+
+impl Old {
+    /// Starts one.
+    #[must_use]
+    pub fn start() -> Self {
+        let (node, url) = Node::start(&root().join("tests/fixture/everything_sse.mjs"), &[], "fixture ready ");
+        Self { node, url }
+    }
+
+    /// Ends it as a crash would, and with it every session.
+    pub fn kill(&mut self) {
+        self.node.kill();
+    }
+}
+
+/// What npm `@modelcontextprotocol/sdk` sees over HTTP+SSE at `url` when it takes `steps`: `tests/clients/old_session.mjs`.
+pub async fn old_session(url: &str, token: &str, steps: Value) -> Value {
+    let arguments = [url.to_owned(), token.to_owned(), steps.to_string()];
+    let ended = tokio::task::spawn_blocking(move || {
+        let arguments = arguments.each_ref().map(String::as_str);
+        Node::start(&root().join("tests/clients/old_session.mjs"), &arguments, "seen ").1
+    });
+    serde_json::from_str(&ended.await.unwrap()).unwrap()
+}
+
 /// The fixtures that scenarios share when they do not harm them.
 pub struct Shared {
     /// Answers in event streams.
@@ -65,14 +96,18 @@ impl Fixture {
 
     /// What became of the call of `hold` with this label: `unknown`, `running`, `finished` or `cancelled`.
     pub async fn held(&self, label: &str) -> String {
-        let params = json!({ "label": label });
+        self.call("held", json!({ "label": label })).await
+    }
+
+    /// Calls a tool of its without a gateway; the text of the result.
+    pub async fn call(&self, tool: &str, arguments: Value) -> String {
         match self.is_modern() {
-            true => self.client().modern().call("held", params).await,
+            true => self.client().modern().call(tool, arguments).await,
             false => {
                 let client = self.client().open().await;
-                let held = client.call("held", params).await;
+                let text = client.call(tool, arguments).await;
                 client.delete().await;
-                held
+                text
             }
         }
     }

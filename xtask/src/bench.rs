@@ -13,6 +13,7 @@ mod policed;
 mod report;
 mod rows;
 mod setting;
+mod timing;
 mod trips;
 mod upstream;
 
@@ -22,11 +23,18 @@ use anyhow::{Context, Result};
 
 use crate::{artifacts, progress::Step, tools, workspace::Workspace};
 
-use self::{measure::Effort, report::Report, rows::Group, setting::Setting};
+use self::{
+    measure::{Effort, Figures},
+    module::ModuleSize,
+    report::Report,
+    setting::Setting,
+    timing::Timing,
+    trips::Trips,
+};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// Fewer calls: some minutes instead of a quarter of an hour, and noisier
+    /// Fewer calls: some minutes instead of half an hour, and noisier
     #[arg(long)]
     quick: bool,
     /// Where to write the figures, besides target/bench.json
@@ -35,45 +43,107 @@ pub(crate) struct Options {
     /// Measure the Worker that was built into this folder, and build none
     #[arg(long, value_name = "FOLDER")]
     modules: Option<PathBuf>,
-    /// Compare times with these upstreams alone; may be said several times
-    #[arg(long = "upstream", value_name = "NAME", value_parser = ["json0", "json5", "json50", "sse"])]
-    upstreams: Vec<String>,
+    /// Measure this part alone; may be said several times
+    #[arg(long = "only", value_name = "PART", value_parser = PARTS)]
+    parts: Vec<String>,
+    /// Of the compared rows, measure those whose title contains this alone, beside the direct one and the bare Worker
+    #[arg(long, value_name = "TEXT")]
+    row: Option<String>,
 }
 
 impl Options {
-    fn wants(&self, group: &Group) -> bool {
-        self.upstreams.is_empty() || self.upstreams.contains(&group.upstream.name())
+    fn wants(&self, part: &str) -> bool {
+        self.parts.is_empty() || self.parts.iter().any(|wanted| wanted == part)
+    }
+
+    async fn timings(&self, workspace: &Workspace) -> Result<[Vec<Timing>; 2]> {
+        let decisions = if self.wants(DECISIONS) { decide::measure(workspace).await? } else { Vec::new() };
+        let translations = match self.wants(TRANSLATIONS) {
+            true => timing::of_example(workspace, "bridge", "translate").await?,
+            false => Vec::new(),
+        };
+        Ok([decisions, translations])
+    }
+
+    /// What takes a Worker, if any of it is wanted.
+    async fn hosted(&self, workspace: &Workspace) -> Result<Hosted> {
+        let groups = self.groups();
+        if groups.is_empty() && !self.wants(STORAGE) {
+            return Ok(Hosted::default());
+        }
+        let modules = match &self.modules {
+            Some(folder) => folder.canonicalize().with_context(|| format!("no Worker in `{}`", folder.display()))?,
+            None => artifacts::worker(workspace, artifacts::Build::Gateway).await?,
+        };
+        let mut hosted = Hosted { module: Some(module::measure(&modules)?), ..Hosted::default() };
+        let setting = Setting::start(workspace, modules).await?;
+        if self.wants(STORAGE) {
+            let mut step = Step::begin("requests to storage");
+            hosted.trips = trips::count(&setting, &mut step).await?;
+            step.done();
+        }
+        let effort = if self.quick { Effort::QUICK } else { Effort::FULL };
+        for group in groups {
+            let mut step = Step::begin(group.title);
+            hosted.groups.push(measure::group(&setting, &group, effort, &mut step).await?);
+            step.done();
+        }
+        Ok(hosted)
+    }
+
+    fn groups(&self) -> Vec<rows::Group> {
+        let mut groups: Vec<_> = rows::groups().into_iter().filter(|group| self.wants(group.name)).collect();
+        if let Some(text) = &self.row {
+            let is_wanted = |course: &rows::Course| course.is_measure() || course.title.contains(text.as_str());
+            groups.iter_mut().for_each(|group| group.courses.retain(is_wanted));
+        }
+        groups
     }
 }
 
-/// Sets up, measures, prints the table and writes the figures. Slow figures are no failure.
+/// What was measured on workerd.
+#[derive(Default)]
+struct Hosted {
+    groups: Vec<Figures>,
+    trips: Vec<Trips>,
+    module: Option<ModuleSize>,
+}
+
+/// Sets up, measures, prints the table and writes the figures. Slow figures are no failure; a modern call that waits for
+/// storage is.
 ///
 /// # Errors
 /// If something does not start, or a call is not answered as it should be.
 pub(crate) async fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     tools::set_up(workspace).await?;
-    let modules = match &options.modules {
-        Some(folder) => folder.canonicalize().with_context(|| format!("no Worker in `{}`", folder.display()))?,
-        None => artifacts::worker(workspace, artifacts::Build::Gateway).await?,
-    };
-    let decisions = decide::measure(workspace).await?;
-    let module = module::measure(&modules)?;
-    let setting = Setting::start(workspace, modules).await?;
-    let mut step = Step::begin("requests to storage");
-    let trips = trips::count(&setting, &mut step).await?;
-    step.done();
-    let effort = if options.quick { Effort::QUICK } else { Effort::FULL };
-    let mut groups = Vec::new();
-    for group in rows::groups().into_iter().filter(|group| options.wants(group)) {
-        let mut step = Step::begin(&format!("upstream: {}", group.upstream.title()));
-        groups.push(measure::group(&setting, &group, effort, &mut step).await?);
-        step.done();
-    }
-    let report = Report { groups, trips, decisions, module };
+    let [decisions, translations] = options.timings(workspace).await?;
+    let Hosted { groups, trips, module } = options.hosted(workspace).await?;
+    let report = Report { groups, trips, decisions, translations, module };
     println!("{report}");
     let json = serde_json::to_string_pretty(&report.json())?;
     for file in [Some(workspace.target.join("bench.json")), options.json.clone()].into_iter().flatten() {
         fs::write(&file, &json).with_context(|| format!("cannot write `{}`", file.display()))?;
     }
+    if report.modern_trips().is_some_and(|trips| trips > 0.0) {
+        eprintln!("a modern call waited for storage before it went upstream");
+        return Ok(ExitCode::FAILURE);
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What can be measured by itself: the groups of rows, and what is no row.
+const PARTS: [&str; 9] = ["json0", "json5", "json50", "sse", "eras", "lists", STORAGE, DECISIONS, TRANSLATIONS];
+const STORAGE: &str = "storage";
+const DECISIONS: &str = "decisions";
+const TRANSLATIONS: &str = "translations";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_group_can_be_measured_by_itself() {
+        let names: Vec<_> = rows::groups().iter().map(|group| group.name).collect();
+        assert_eq!(names, PARTS[..names.len()]);
+    }
 }

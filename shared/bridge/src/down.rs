@@ -86,6 +86,8 @@ impl Facade for Down {
                     self.said(hop, message);
                 }
             }
+            // Of another transport.
+            Event::Pointed { .. } => {}
             Event::Ended { hop, end } => self.ended(hop, &end),
             Event::Woken => self.wire.woken(),
         }

@@ -89,6 +89,14 @@ pub enum Event<'a> {
         /// The pause before a reconnection the event asks for.
         retry_ms: Option<u64>,
     },
+    /// A server of MCP 2024-11-05 says on its stream where messages are POSTed. The host has made sure that this is at the
+    /// origin the stream comes from ([`crate::old::endpoint`]).
+    Pointed {
+        /// On which stream.
+        hop: Hop,
+        /// Path and query.
+        path_and_query: &'a str,
+    },
     /// An answer is over. Always the last event of a hop, also of one that never had an answer.
     Ended {
         /// To which request.
@@ -167,6 +175,8 @@ pub struct Request {
     pub hop: Hop,
     /// POST, GET or DELETE.
     pub method: Method,
+    /// Where at the origin of what is behind it goes, if not to the URL that is configured; from [`Event::Pointed`].
+    pub path_and_query: Option<String>,
     /// `MCP-Protocol-Version`; none before a legacy session has agreed on one.
     pub revision: Option<Revision>,
     /// `Mcp-Session-Id` of the server's own.

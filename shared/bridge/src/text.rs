@@ -7,7 +7,7 @@ mod envelope;
 
 use std::{borrow::Cow, fmt};
 
-use mcp::json;
+use mcp::{Revision, json};
 use serde::{
     Deserialize,
     de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor},
@@ -250,6 +250,13 @@ pub fn result_type(members: &Members<'_>) -> ResultType {
         Some(other) => ResultType::Other(json::clip(other).to_owned()),
         None => ResultType::Other(json::clip(raw).to_owned()),
     }
+}
+
+/// The legacy revision that `result`, the JSON text of a result of `initialize`, agrees on.
+#[must_use]
+pub fn revision_of(result: &str) -> Option<Revision> {
+    let agreed = Members::parse(result).ok()?.string("protocolVersion").and_then(|text| Revision::parse(&text));
+    agreed.filter(|revision| revision.is_legacy())
 }
 
 /// A request: `id` and `params` are JSON texts.

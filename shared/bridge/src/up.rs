@@ -30,6 +30,7 @@ use crate::{
     text,
 };
 
+pub(crate) use self::failure::reason;
 pub use self::{
     asking::{QUESTIONS_MAX, Question, Unaskable, Wanted, answer, responses, wanted},
     failure::{error, object},
@@ -105,6 +106,8 @@ impl Facade for Up {
                 _ => {}
             },
             Event::Said { hop, message, .. } => self.said(hop, message, &mut turn),
+            // Of another transport.
+            Event::Pointed { .. } => {}
             Event::Ended { hop, end } => self.ended(hop, &end, &mut turn),
             Event::Woken => self.woken(&mut turn),
         }

@@ -8,18 +8,20 @@ use bridge::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use mcp::{Body, Message, Revision, jsonrpc};
-use registry::Server;
+use mcp::{Body, Call, Message, Revision, jsonrpc};
+use registry::{Server, Target};
 use telemetry::TraceContext;
 use upstream::{Outbound, Repeatable};
 
 use crate::{
     answer::{Screened, is_mcp},
+    asking::may_ask,
     config::Config,
     course::At,
     definitions::Place,
     draft::Draft,
     instances::{Missed, Reached, Way},
+    patience::Patience,
     pipeline::{Cleared, Passing, traced},
     platform::{Platform, Unanswered},
     recall::{Recall, Recalled},
@@ -51,6 +53,11 @@ impl<P: Platform> Gateway<P> {
             None => traced(body, &draft.trace)?,
         };
         let at = resumed.as_ref().map_or(at, |resumed| &resumed.at);
+        if let Body::Single(Message::Request(call)) = body
+            && may_ask(&call.method)
+        {
+            return self.relay_patiently(cleared, (at, call, text), body, draft).await;
+        }
         let recall = Recall::of(cleared.passing.caller.principal.binding());
         let sending = Alone {
             server: cleared.server(),
@@ -75,6 +82,42 @@ impl<P: Platform> Gateway<P> {
                 self.blamed(&cleared.passing, &body)?;
                 Ok(self.finished(draft, status, &head, body))
             }
+        }
+    }
+
+    /// Sends a call on that may take long.
+    async fn relay_patiently(
+        &self,
+        cleared: &Cleared<'_>,
+        (at, call, text): (&At, &Call<'_>, String),
+        body: &Body<'_>,
+        draft: &mut Draft,
+    ) -> Result<Response<P::Body>, Refusal> {
+        let passing = &cleared.passing;
+        let owned = Owned {
+            config: Rc::clone(&passing.config),
+            target: passing.target.clone(),
+            at: at.clone(),
+            text,
+            mirrored: self.mirrored(cleared, body).await?,
+            trace: draft.trace.clone(),
+            repeatable: self.repeatable(passing),
+            recall: Rc::new(Recall::of(passing.caller.principal.binding())),
+        };
+        let recall = Rc::clone(&owned.recall);
+        let patience = self.decided(cleared, draft, self.send_patiently(owned)).await?;
+        draft.recalled(&recall);
+        let reached = match patience {
+            Patience::Reached(reached) => reached?,
+            Patience::Waiting(awaited) => {
+                let silence = passing.config.resilience(cleared.server()).stream_idle;
+                let seal = self.seal(passing, call, at)?;
+                return Ok(self.kept_company(draft, awaited, silence, seal));
+            }
+        };
+        match self.screen_alone(reached).await? {
+            Screened::Native(reached) => self.asked_back(cleared, (at, call), draft, reached).await,
+            Screened::Read(status, head, body) => Ok(self.finished(draft, status, &head, body)),
         }
     }
 
@@ -235,6 +278,34 @@ pub(crate) struct Alone<'a> {
     pub(crate) lens: Option<&'a Passing<'a>>,
     /// For whom answers are remembered; not at all without.
     pub(crate) recall: Option<&'a Recall>,
+}
+
+/// A modern request that outlives the one that made it.
+pub(crate) struct Owned {
+    pub(crate) config: Rc<Config>,
+    target: Target,
+    at: At,
+    text: String,
+    mirrored: Vec<(HeaderName, HeaderValue)>,
+    trace: TraceContext,
+    repeatable: Repeatable,
+    recall: Rc<Recall>,
+}
+
+impl Owned {
+    /// As it is sent.
+    pub(crate) fn as_alone(&self) -> Alone<'_> {
+        Alone {
+            server: self.target.server(),
+            at: &self.at,
+            text: &self.text,
+            mirrored: self.mirrored.clone(),
+            trace: &self.trace,
+            repeatable: self.repeatable,
+            lens: None,
+            recall: Some(&self.recall),
+        }
+    }
 }
 
 /// The headers that repeat a modern body.

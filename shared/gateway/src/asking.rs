@@ -84,7 +84,7 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// Seals what the answers to one request carry.
-    fn seal(&self, passing: &Passing<'_>, call: &Call<'_>, at: &At) -> Result<Seal, Refusal> {
+    pub(crate) fn seal(&self, passing: &Passing<'_>, call: &Call<'_>, at: &At) -> Result<Seal, Refusal> {
         let mut nonce = [0; 24];
         nonce.iter_mut().zip(self.platform.random()).for_each(|(to, from)| *to = from);
         Ok(Seal {
@@ -134,7 +134,7 @@ pub(crate) struct Seal {
 
 impl Seal {
     /// `message` as the caller hears it on a stream, or why that is cut off.
-    fn said(&self, message: &str) -> Result<String, String> {
+    pub(crate) fn said(&self, message: &str) -> Result<String, String> {
         match self.seal(message) {
             Ok(message) => Ok(message.into_owned()),
             Err(refusal @ Refusal::Lacks(_)) => {

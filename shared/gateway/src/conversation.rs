@@ -14,6 +14,7 @@ mod behind;
 mod channel;
 mod driver;
 mod hop;
+mod old;
 mod terms;
 
 use std::{cell::RefCell, pin::pin, rc::Rc, time::Duration};

@@ -5,6 +5,8 @@
 pub(crate) enum Endpoint<'a> {
     /// `/mcp/{server}`; `/mcp/@{name}` of some servers, as `@name`; `/mcp` of all of them, as nothing.
     Server(&'a str),
+    /// `/mcp/{server}/sse` and `/mcp/{server}/messages` (MCP 2024-11-05), of a server or of `@name`.
+    Old(&'a str, Part),
     /// `/.well-known/oauth-protected-resource[/mcp[/{server}]]` (RFC 9728 §3.1): of one server, or of the gateway.
     Metadata(Option<&'a str>),
     /// `/api/…`
@@ -15,6 +17,15 @@ pub(crate) enum Endpoint<'a> {
     Ready,
     /// Nothing is here.
     Unknown,
+}
+
+/// What a server of HTTP+SSE consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The stream of one session.
+    Stream,
+    /// Where its messages are POSTed.
+    Messages,
 }
 
 /// What the gateway's own API tells and changes.
@@ -46,6 +57,7 @@ impl<'a> Endpoint<'a> {
             "/.well-known/oauth-protected-resource" => Self::Metadata(None),
             _ => None
                 .or_else(|| named("/mcp").map(Self::Server))
+                .or_else(|| old(path))
                 .or_else(|| named("/.well-known/oauth-protected-resource/mcp").map(|name| Self::Metadata(Some(name))))
                 .or_else(|| path.strip_prefix("/api/").and_then(Api::of).map(Self::Api))
                 .unwrap_or(Self::Unknown),
@@ -66,6 +78,16 @@ impl<'a> Api<'a> {
             _ => None,
         }
     }
+}
+
+fn old(path: &str) -> Option<Endpoint<'_>> {
+    let (name, part) = path.strip_prefix("/mcp/")?.split_once('/')?;
+    let part = match part {
+        "sse" => Part::Stream,
+        "messages" => Part::Messages,
+        _ => return None,
+    };
+    is_name(name.strip_prefix('@').unwrap_or(name)).then_some(Endpoint::Old(name, part))
 }
 
 /// Where the endpoint `name` is, as [`Endpoint::Server`] has it.
@@ -105,9 +127,22 @@ mod tests {
         }
         assert_eq!(Endpoint::of("/mcp"), Endpoint::Server(""));
         assert_eq!(Endpoint::of("/mcp/@research"), Endpoint::Server("@research"));
-        for path in
-            ["/mcp/", "/mcp/@", "/mcp/@@a", "/mcp/a@b", "/mcpa", "/mcp/a/b", "/mcp/A", "/mcp/%61", "/", "/mcp/a?b"]
-        {
+        assert_eq!(Endpoint::of("/mcp/memory/sse"), Endpoint::Old("memory", Part::Stream));
+        assert_eq!(Endpoint::of("/mcp/@research/messages"), Endpoint::Old("@research", Part::Messages));
+        for path in [
+            "/mcp/",
+            "/mcp/@",
+            "/mcp/@@a",
+            "/mcp/a@b",
+            "/mcpa",
+            "/mcp/a/b",
+            "/mcp//sse",
+            "/mcp/a/sse/",
+            "/mcp/A",
+            "/mcp/%61",
+            "/",
+            "/mcp/a?b",
+        ] {
             assert_eq!(Endpoint::of(path), Endpoint::Unknown, "{path}");
         }
     }

@@ -4,18 +4,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::Response;
+use http::{Response, StatusCode};
 use mcp::{jsonrpc, sse};
 use quota::answer::{Format, Meter};
 use serde_json::value::RawValue;
 
 use crate::{
     answer::response,
+    asking::Seal,
     draft::{Draft, Ending},
     heard::count_responses,
     instances::{Reached, Seat},
     meter::Next,
     platform::{Abort, Answer, Platform},
+    refusal::Refusal,
     serve::Gateway,
 };
 
@@ -57,21 +59,8 @@ impl<P: Platform> Gateway<P> {
     ) -> Reached<P::Body> {
         let Reached { answer, seat } = reached;
         let (head, body) = answer.response.into_parts();
-        let (gateway, status) = (self.clone(), head.status);
-        let relay = Relay {
-            parser: sse::Parser::new(EVENT_MAX_BYTES),
-            edit: Box::new(edit),
-            silence,
-            answers,
-            count,
-            bytes_out: 0,
-            is_answered: false,
-            abort: Some(answer.abort),
-            charge: Box::new(move |Count { ending, meter }, end, bytes_out| {
-                gateway.ended(ending, (status, end), bytes_out, &meter.finish());
-            }),
-            _seat: seat,
-        };
+        let mut relay = self.relay_of(head.status, silence, (edit, count, answers));
+        relay.cuts(answer.abort, seat);
         let events = stream::unfold((self.clone(), body, relay), |(gateway, mut body, mut relay)| async move {
             let bytes = gateway.next_events(&mut body, &mut relay).await?;
             Some((bytes, (gateway, body, relay)))
@@ -79,6 +68,42 @@ impl<P: Platform> Gateway<P> {
         let response = Response::from_parts(head, self.platform.body(events));
         // Who cuts it off drops the stream, and with it what is behind.
         Reached { answer: Answer { response, arrived: None, abort: Abort::new(|| {}) }, seat: None }
+    }
+}
+
+impl<P: Platform> Gateway<P> {
+    /// A stream to a caller whose answer is not here yet.
+    pub(crate) fn relay_to_caller(&self, draft: &Draft, silence: Duration, seal: Seal) -> Relay {
+        let count = Count { ending: draft.ending(), meter: Meter::new(Format::EventStream) };
+        let edit = move |message: &str| seal.said(message);
+        self.relay_of(StatusCode::OK, silence, (edit, Some(count), draft.answers.clone()))
+    }
+
+    fn relay_of(
+        &self,
+        status: StatusCode,
+        silence: Duration,
+        (edit, count, answers): (
+            impl Fn(&str) -> Result<String, String> + 'static,
+            Option<Count>,
+            Option<Box<RawValue>>,
+        ),
+    ) -> Relay {
+        let gateway = self.clone();
+        Relay {
+            parser: sse::Parser::new(EVENT_MAX_BYTES),
+            edit: Box::new(edit),
+            silence,
+            answers,
+            count,
+            bytes_out: 0,
+            is_answered: false,
+            abort: Some(Abort::new(|| {})),
+            charge: Box::new(move |Count { ending, meter }, end, bytes_out| {
+                gateway.ended(ending, (status, end), bytes_out, &meter.finish());
+            }),
+            seat: None,
+        }
     }
 }
 
@@ -92,7 +117,7 @@ struct Count {
 type Edit = Box<dyn Fn(&str) -> Result<String, String>>;
 
 /// A stream on its way through; dropped before its end, it is cut off at the upstream too.
-struct Relay {
+pub(crate) struct Relay {
     parser: sse::Parser,
     edit: Edit,
     silence: Duration,
@@ -103,7 +128,7 @@ struct Relay {
     /// None once it is over.
     abort: Option<Abort>,
     charge: Charge,
-    _seat: Option<Seat>,
+    seat: Option<Seat>,
 }
 
 /// Charges a stream that ended so, after so many bytes.
@@ -111,7 +136,7 @@ type Charge = Box<dyn Fn(Count, &str, u64)>;
 
 impl<P: Platform> Gateway<P> {
     /// What the caller of a stream gets next; `None` at the end.
-    async fn next_events(&self, body: &mut P::Body, relay: &mut Relay) -> Option<Bytes> {
+    pub(crate) async fn next_events(&self, body: &mut P::Body, relay: &mut Relay) -> Option<Bytes> {
         relay.abort.as_ref()?;
         let written = match self.next(body, relay.silence).await {
             Next::Data(data) => relay.passed(&data),
@@ -133,6 +158,33 @@ impl<P: Platform> Gateway<P> {
 }
 
 impl Relay {
+    pub(crate) const fn silence(&self) -> Duration {
+        self.silence
+    }
+
+    /// What is cut off when it is dropped, and whose place is free then.
+    pub(crate) fn cuts(&mut self, abort: Abort, seat: Option<Seat>) {
+        self.abort = Some(abort);
+        self.seat = seat;
+    }
+
+    /// The last message, as an event.
+    pub(crate) fn last(&mut self, message: &str) -> Option<Bytes> {
+        let event = sse::Event::message(message).encode();
+        let written = self.passed(event.as_bytes());
+        self.bytes_out += event.len() as u64;
+        self.finish(written.as_ref().map_or_else(String::as_str, |_| "complete"));
+        written.ok().map(Bytes::from).or_else(|| self.apology())
+    }
+
+    /// What a caller is told whose request was refused after its stream began.
+    pub(crate) fn refused(&mut self, refusal: &Refusal) -> Option<Bytes> {
+        self.finish(&refusal.reason());
+        let id = self.answers.take()?;
+        self.is_answered = true;
+        Some(sse::Event::message(&refusal.message(id.get())).encode().into())
+    }
+
     /// The events that `data` completes, or why there will be no more.
     fn passed(&mut self, data: &[u8]) -> Result<String, String> {
         if let Some(count) = &mut self.count {
@@ -162,6 +214,7 @@ impl Relay {
         if let Some(abort) = self.abort.take() {
             abort.abort();
         }
+        self.seat = None;
         if let Some(count) = self.count.take() {
             (self.charge)(count, end, self.bytes_out);
         }

@@ -91,7 +91,7 @@ impl<P: Platform> Gateway<P> {
         let pass = self.pass_circuit(way).await?;
         // The stream a GET opens stays for as long as its session does, and would leave no place for calls.
         let seat = if request.method() == http::Method::GET { None } else { Some(self.seat(way).await?) };
-        let answer = self.platform.send(request, way.server.timeout).await;
+        let answer = self.send_in_its_transport(way, request).await;
         self.record(way, pass, outcome(&answer));
         answer.map(|answer| Reached { answer, seat }).map_err(Missed::Unanswered)
     }

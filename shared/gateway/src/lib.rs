@@ -33,6 +33,8 @@ mod joined;
 mod journal;
 mod memory;
 mod meter;
+mod old;
+mod patience;
 mod permits;
 mod pipeline;
 mod quotas;

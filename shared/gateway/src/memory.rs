@@ -15,6 +15,7 @@ use crate::{
     definitions::Offers,
     identify::Bearer,
     journal::Journal,
+    old::Transport,
     permits::{Expected, ExpectedKey},
 };
 
@@ -37,6 +38,8 @@ pub(crate) struct Remembered {
     pub(crate) doubted: BTreeMap<String, Timestamp>,
     /// Until when servers are known to want no `initialize`.
     pub(crate) without_sessions: BTreeMap<String, Timestamp>,
+    /// How instances carry messages, by URL, and until when that is believed.
+    pub(crate) transports: BTreeMap<String, (Transport, Timestamp)>,
     /// What modern servers said a moment ago and still holds.
     pub(crate) answers: Cache,
     /// What servers offer, by server.
@@ -98,6 +101,7 @@ impl Default for Memory {
             eras: BTreeMap::new(),
             doubted: BTreeMap::new(),
             without_sessions: BTreeMap::new(),
+            transports: BTreeMap::new(),
             answers: Cache::new(ANSWERS_MAX, ANSWERS_MAX_BYTES),
             offers: BTreeMap::new(),
             found: LruCache::new(FOUND_MAX),

@@ -43,6 +43,7 @@ impl<P: Platform> Gateway<P> {
         let path = request.uri().path().to_owned();
         match Endpoint::of(&path) {
             Endpoint::Server(server) => self.exchange(config, server, request).await,
+            Endpoint::Old(server, part) => self.exchange_old(config, (server, part), request).await,
             Endpoint::Metadata(server) => self.metadata(config, server),
             Endpoint::Api(call) => self.api(config, call, request).await,
             Endpoint::Health => text(StatusCode::OK, "ok"),

@@ -106,7 +106,7 @@ impl<P: Platform> Gateway<P> {
         made.ok_or_else(|| Refusal::Internal(format!("the secret `{KEY}` must be base64url of at least 32 bytes")))
     }
 
-    fn sealer(&self) -> Result<Sealer, Refusal> {
+    pub(crate) fn sealer(&self) -> Result<Sealer, Refusal> {
         if let Some(sealer) = &self.memory.0.borrow().sealer {
             return Ok(sealer.clone());
         }

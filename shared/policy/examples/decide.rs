@@ -1,7 +1,7 @@
 //! How long does a decision take with 100 policies, and how big a policy does the stack bear?
 //!
 //! Under `shared/` nothing reads a clock: this program says when a batch of decisions begins and ends, and
-//! `decide.mjs`, beside it, runs it as WebAssembly and keeps the time.
+//! the bench (`batches.mjs`) runs it as WebAssembly and keeps the time.
 
 #![expect(clippy::panic, reason = "a program that measures, beside the core and no part of it")]
 

@@ -5,7 +5,7 @@
 
 import entry from "./entry.mjs";
 
-export { Breaker, Chain, Ledger, Release, Session, Usage } from "./entry.mjs";
+export { Breaker, Chain, Conversation, Ledger, Release, Session, Usage } from "./entry.mjs";
 
 let counts = none();
 // What each call asked so far, by its trace, until it is sent on.

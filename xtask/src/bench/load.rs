@@ -19,12 +19,21 @@ use tokio::net::TcpStream;
 
 use crate::client::REVISION;
 
+use super::{
+    rows::{Asked, Era},
+    upstream::MODERN,
+};
+
 /// Where to call, and as whom.
 pub(super) struct Target {
     pub(super) address: SocketAddr,
     pub(super) path: String,
     pub(super) token: String,
     pub(super) trace: Trace,
+    pub(super) caller: Era,
+    pub(super) asked: Asked,
+    /// What the tool is called there.
+    pub(super) tool: String,
 }
 
 /// Whether a call names a trace.
@@ -35,16 +44,16 @@ pub(super) enum Trace {
     Named,
 }
 
-/// One agent: a session, and a connection that is kept alive from round to round.
+/// One agent: a session, if it is of the era that has them, and a connection that is kept alive from round to round.
 pub(super) struct Caller {
-    session: String,
+    session: Option<String>,
     calls: u64,
     /// With the time of its last call.
     connection: Option<(SendRequest<Full<Bytes>>, Instant)>,
 }
 
 impl Caller {
-    pub(super) fn new(session: String) -> Self {
+    pub(super) fn new(session: Option<String>) -> Self {
         Self { session, calls: 0, connection: None }
     }
 
@@ -57,7 +66,7 @@ impl Caller {
         let mut latency = empty_histogram()?;
         for _ in 0..calls {
             self.calls += 1;
-            let request = request(target, &self.session, self.calls)?;
+            let request = request(target, self.session.as_deref(), self.calls)?;
             let began = Instant::now();
             let response = connection.send_request(request).await.context("a call got no answer")?;
             let status = response.status();
@@ -112,22 +121,44 @@ async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>> {
     Ok(sender)
 }
 
-fn request(target: &Target, session: &str, id: u64) -> Result<Request<Full<Bytes>>> {
-    let body = format!(
-        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"echo","arguments":{{"text":"hello from the bench"}}}}}}"#
-    );
-    let request = Request::post(&target.path)
+fn request(target: &Target, session: Option<&str>, id: u64) -> Result<Request<Full<Bytes>>> {
+    let mut request = Request::post(&target.path)
         .header("host", target.address.to_string())
         .header("content-type", "application/json")
         .header("accept", "application/json, text/event-stream")
-        .header("authorization", format!("Bearer {}", target.token))
-        .header("mcp-session-id", session)
-        .header("mcp-protocol-version", REVISION);
-    let request = match target.trace {
-        Trace::Unnamed => request,
-        Trace::Named => request.header("traceparent", format!("00-{:032x}-{id:016x}-01", rand::random::<u128>())),
+        .header("authorization", format!("Bearer {}", target.token));
+    let (method, mut params) = target.said();
+    if let Some(session) = session {
+        request = request.header("mcp-session-id", session);
+    }
+    request = match target.caller {
+        Era::Legacy => request.header("mcp-protocol-version", REVISION),
+        Era::Modern => {
+            if !params.is_empty() {
+                params.push(',');
+            }
+            params += ENVELOPE;
+            let request = request.header("mcp-protocol-version", MODERN).header("mcp-method", method);
+            if method == CALL { request.header("mcp-name", &target.tool) } else { request }
+        }
     };
+    if target.trace == Trace::Named {
+        request = request.header("traceparent", format!("00-{:032x}-{id:016x}-01", rand::random::<u128>()));
+    }
+    let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{{params}}}}}"#);
     Ok(request.body(Full::from(body))?)
+}
+
+impl Target {
+    /// The method, and the members of its parameters.
+    fn said(&self) -> (&'static str, String) {
+        match self.asked {
+            Asked::Call | Asked::CallOfAll => {
+                (CALL, format!(r#""name":"{}","arguments":{{"text":"hello from the bench"}}"#, self.tool))
+            }
+            Asked::List | Asked::ListOfAll => ("tools/list", String::new()),
+        }
+    }
 }
 
 fn check(status: StatusCode, body: &[u8]) -> Result<()> {
@@ -141,3 +172,6 @@ fn check(status: StatusCode, body: &[u8]) -> Result<()> {
 /// Workerd closes a connection that rested for five seconds.
 const KEPT: Duration = Duration::from_secs(3);
 const RESULT: &[u8] = b"\"result\"";
+const CALL: &str = "tools/call";
+/// What a modern request says of its caller.
+const ENVELOPE: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{},"io.modelcontextprotocol/clientInfo":{"name":"xtask","version":"1"}}"#;

@@ -1,4 +1,4 @@
-//! How is a group of ways measured so that the figures can be compared?
+//! How is a group of courses measured so that the figures can be compared?
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use crate::progress::Step;
 use super::{
     cpu,
     load::{self, Caller, Target},
-    rows::{Group, Way},
+    rows::{Course, Group, Way},
     setting::{self, Setting},
     upstream::Upstream,
 };
 
-/// Measures all ways of a group in short alternating rounds, then the processor time of each.
+/// Measures all courses of a group in short alternating rounds, then the processor time of each.
 ///
 /// # Errors
 /// If a call is not answered as it should be.
 pub(super) async fn group(setting: &Setting, group: &Group, effort: Effort, step: &mut Step) -> Result<Figures> {
     let mut lanes = Vec::new();
-    for way in &group.ways {
-        step.note(&format!("warming up: {}", way.title()));
-        lanes.push(Lane::begin(setting, group.upstream, *way).await?);
+    for course in &group.courses {
+        step.note(&format!("warming up: {}", course.title));
+        lanes.push(Lane::begin(setting, *course, effort).await?);
     }
     for round in 0..effort.rounds {
         step.note(&format!("round {} of {}", round + 1, effort.rounds));
@@ -32,35 +32,38 @@ pub(super) async fn group(setting: &Setting, group: &Group, effort: Effort, step
             let count = lanes.len();
             for turn in 0..count {
                 if let Some(lane) = lanes.get_mut((turn + round) % count) {
-                    lane.call(index, group.upstream).await?;
+                    lane.call(index).await?;
                 }
             }
         }
     }
-    for lane in lanes.iter_mut().filter(|lane| group.upstream.is_prompt() && lane.row.way != Way::Direct) {
-        step.note(&format!("processor time: {}", lane.row.way.title()));
-        lane.weigh(setting, group.upstream, effort).await?;
+    let is_weighed = |course: &Course| course.upstream.is_prompt() && course.way != Way::Direct;
+    for lane in lanes.iter_mut().filter(|lane| is_weighed(&lane.row.course)) {
+        step.note(&format!("processor time: {}", lane.row.course.title));
+        lane.weigh(setting, effort).await?;
     }
-    Ok(Figures { upstream: group.upstream, rows: lanes.into_iter().map(|lane| lane.row).collect() })
+    let rows = lanes.into_iter().map(|lane| lane.row).collect();
+    Ok(Figures { name: group.name, title: group.title, rows })
 }
 
-/// What was measured with one upstream.
+/// What was measured in one group.
 pub(super) struct Figures {
-    pub(super) upstream: Upstream,
+    pub(super) name: &'static str,
+    pub(super) title: &'static str,
     pub(super) rows: Vec<Row>,
 }
 
-/// What was measured on one way.
+/// What was measured on one course.
 pub(super) struct Row {
-    pub(super) way: Way,
+    pub(super) course: Course,
     /// As many as `CONNECTIONS`, in that order.
     pub(super) spreads: Vec<Spread>,
 }
 
-/// What was measured on one way at one number of connections, all rounds together.
+/// What was measured on one course at one number of connections, all rounds together.
 pub(super) struct Spread {
     pub(super) connections: usize,
-    /// The median of each round, in milliseconds: the ways are compared round by round.
+    /// The median of each round, in milliseconds: the courses are compared round by round.
     pub(super) medians: Vec<f64>,
     latency: Histogram<u64>,
     calling: Duration,
@@ -93,16 +96,18 @@ impl Spread {
 #[derive(Clone, Copy)]
 pub(super) struct Effort {
     rounds: usize,
+    /// Calls before the first round. V8 optimises a WebAssembly function only once it was called some thousand times.
+    warming: u64,
     /// In how many rounds' worth of calls the processor time is measured.
     weighing: u64,
 }
 
 impl Effort {
-    pub(super) const QUICK: Self = Self { rounds: 10, weighing: 4 };
-    pub(super) const FULL: Self = Self { rounds: 40, weighing: 10 };
+    pub(super) const QUICK: Self = Self { rounds: 10, warming: 5_000, weighing: 4 };
+    pub(super) const FULL: Self = Self { rounds: 40, warming: 20_000, weighing: 10 };
 }
 
-/// A way, those who call on it, and what they found.
+/// A course, those who call on it, and what they found.
 struct Lane {
     target: Target,
     callers: Vec<Caller>,
@@ -110,19 +115,21 @@ struct Lane {
 }
 
 impl Lane {
-    async fn begin(setting: &Setting, upstream: Upstream, way: Way) -> Result<Self> {
-        let target = setting.target(way, upstream)?;
+    async fn begin(setting: &Setting, course: Course, effort: Effort) -> Result<Self> {
+        let target = setting.target(course)?;
         let mut callers = setting::callers(&target, WIDEST).await?;
-        let warming = if upstream.is_prompt() { WARM_CALLS } else { calls(upstream, WIDEST) };
+        let is_prompt = course.upstream.is_prompt();
+        let warming = if is_prompt { effort.warming } else { calls(course.upstream, WIDEST) };
         load::round(&target, callers.iter_mut(), warming).await?;
         let spreads = CONNECTIONS.map(Spread::new).into_iter().collect::<Result<_>>()?;
-        Ok(Self { target, callers, row: Row { way, spreads } })
+        Ok(Self { target, callers, row: Row { course, spreads } })
     }
 
-    async fn call(&mut self, index: usize, upstream: Upstream) -> Result<()> {
+    async fn call(&mut self, index: usize) -> Result<()> {
         let Some(spread) = self.row.spreads.get_mut(index) else { return Ok(()) };
         let callers = self.callers.iter_mut().take(spread.connections);
-        let sample = load::round(&self.target, callers, calls(upstream, spread.connections)).await?;
+        let calls = calls(self.row.course.upstream, spread.connections);
+        let sample = load::round(&self.target, callers, calls).await?;
         spread.medians.push(milliseconds(&sample.latency, 0.5));
         spread.calling += sample.elapsed;
         spread.latency.add(sample.latency)?;
@@ -130,8 +137,9 @@ impl Lane {
     }
 
     /// What the gateway does after its answers belongs to the calls, so the end of that is awaited.
-    async fn weigh(&mut self, setting: &Setting, upstream: Upstream, effort: Effort) -> Result<()> {
+    async fn weigh(&mut self, setting: &Setting, effort: Effort) -> Result<()> {
         tokio::time::sleep(SETTLE).await;
+        let upstream = self.row.course.upstream;
         for spread in self.row.spreads.iter_mut().filter(|spread| WEIGHED.contains(&spread.connections)) {
             let before = cpu::used(setting.workerd)?;
             let calls = calls(upstream, spread.connections) * effort.weighing;
@@ -163,7 +171,5 @@ pub(super) const CONNECTIONS: [usize; 3] = [1, 16, 64];
 /// Where the processor time is measured too.
 const WEIGHED: [usize; 2] = [1, 64];
 const WIDEST: usize = 64;
-/// V8 optimises a WebAssembly function only once it was called some thousand times.
-const WARM_CALLS: u64 = 20_000;
 /// The gateway gathers outcomes for at most a second.
 const SETTLE: Duration = Duration::from_millis(1_200);

@@ -5,12 +5,12 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::{
-    decide::Timing,
+    decide,
     measure::{CONNECTIONS, Figures, Row},
     module::ModuleSize,
     rows::Way,
+    timing::Timing,
     trips::Trips,
-    upstream::Upstream,
 };
 
 /// All figures of a run; displayed as tables.
@@ -18,7 +18,9 @@ pub(super) struct Report {
     pub(super) groups: Vec<Figures>,
     pub(super) trips: Vec<Trips>,
     pub(super) decisions: Vec<Timing>,
-    pub(super) module: ModuleSize,
+    pub(super) translations: Vec<Timing>,
+    /// Absent where no Worker was needed.
+    pub(super) module: Option<ModuleSize>,
 }
 
 impl Report {
@@ -31,24 +33,33 @@ impl Report {
         json!({
             "processors": processors(),
             "note": NOTE,
-            "module": { "plain_bytes": self.module.plain_bytes, "gzip_bytes": self.module.gzip_bytes },
+            "module": self.module.map(|size| json!({ "plain_bytes": size.plain_bytes, "gzip_bytes": size.gzip_bytes })),
             "rows": rows.collect::<Vec<_>>(),
             "storage": &self.trips,
             "decisions": &self.decisions,
+            "translations": &self.translations,
             "goals": goals.collect::<Vec<_>>(),
         })
     }
 
+    /// Round trips to storage before the upstream is called, for each call of a modern caller; at worst.
+    pub(super) fn modern_trips(&self) -> Option<f64> {
+        self.trips.iter().filter(|trips| trips.is_modern()).map(Trips::before).reduce(f64::max)
+    }
+
     fn goals(&self) -> Vec<Goal> {
-        let ratio = |upstream, way| {
-            let group = self.groups.iter().find(|group| group.upstream == upstream)?;
-            ratio(group, group.rows.iter().find(|row| row.way == way)?)
+        let ratio = |group, way| {
+            let group = self.groups.iter().find(|figures| figures.name == group)?;
+            ratio(group, group.rows.iter().find(|row| row.course.way == way)?)
         };
-        let (prompt, slow) = (Upstream::Json { delay_ms: 0 }, Upstream::Json { delay_ms: 5 });
-        let dearest = |of: fn(&Trips) -> f64| self.trips.iter().map(of).reduce(f64::max);
-        let whole = self.decisions.iter().filter(|timing| timing.is_whole_decision());
-        let decision = whole.map(|timing| timing.median_us).reduce(f64::max);
-        let mebibytes = self.module.gzip_bytes as f64 / f64::from(1 << 20);
+        let (prompt, slow) = ("json0", "json5");
+        let legacy = self.trips.iter().filter(|trips| !trips.is_modern());
+        let objects = self.trips.iter().map(Trips::objects).reduce(f64::max);
+        let slowest =
+            |timings: &mut dyn Iterator<Item = &Timing>| timings.map(|timing| timing.median_us).reduce(f64::max);
+        let decision = slowest(&mut self.decisions.iter().filter(|timing| decide::is_whole_decision(timing)));
+        let translation = slowest(&mut self.translations.iter());
+        let mebibytes = self.module.map(|module| module.gzip_bytes as f64 / f64::from(1 << 20));
         let goal = |name, value, at_most| Goal { name, value, at_most };
         vec![
             goal("relaxed adds, times the bare Worker", ratio(prompt, Way::Relaxed), 1.6),
@@ -63,11 +74,17 @@ impl Report {
                 ratio(slow, Way::StrictPoliced),
                 1.6,
             ),
-            goal("storage round trips before upstream, warm, per call", dearest(Trips::before), 0.0),
-            goal("Durable Object requests per call, all in", dearest(Trips::objects), 1.1),
+            goal(
+                "storage round trips before upstream, warm, per call",
+                legacy.map(Trips::before).reduce(f64::max),
+                0.0,
+            ),
+            goal("storage round trips before upstream, warm, per modern call", self.modern_trips(), 0.0),
+            goal("Durable Object requests per call, all in", objects, 1.1),
             goal("a decision with 100 policies in WebAssembly, nothing remembered, µs", decision, 100.0),
-            goal("module, MiB gzip", Some(mebibytes), 1.0),
-            goal("module, MiB gzip: the hard limit", Some(mebibytes), 3.0),
+            goal("the slowest translation of a message of 4 KiB in WebAssembly, µs", translation, 50.0),
+            goal("module, MiB gzip", mebibytes, 1.0),
+            goal("module, MiB gzip: the hard limit", mebibytes, 3.0),
         ]
     }
 }
@@ -77,21 +94,33 @@ impl fmt::Display for Report {
         for group in &self.groups {
             write_group(f, group)?;
         }
-        let ModuleSize { plain_bytes, gzip_bytes } = self.module;
-        writeln!(f, "\nrequests to storage, {}, warm:", Way::StrictPoliced.title())?;
+        if !self.trips.is_empty() {
+            writeln!(f, "\nrequests to storage, {}, warm:", Way::StrictPoliced.title())?;
+        }
         for trips in &self.trips {
             writeln!(f, "  {}", trips.line())?;
         }
-        writeln!(f, "\ndecisions in WebAssembly, medians:")?;
-        for Timing { policies, what, median_us } in &self.decisions {
-            writeln!(f, "  {policies:56} {what:24}{median_us:>9.2} µs")?;
+        write_timings(f, "decisions", &self.decisions)?;
+        write_timings(f, "translations", &self.translations)?;
+        if let Some(ModuleSize { plain_bytes, gzip_bytes }) = self.module {
+            writeln!(f, "\nmodule: {plain_bytes} bytes, {gzip_bytes} gzip")?;
         }
-        writeln!(f, "\nmodule: {plain_bytes} bytes, {gzip_bytes} gzip\n")?;
+        writeln!(f)?;
         for goal in self.goals() {
             writeln!(f, "{goal}")?;
         }
         write!(f, "\n{NOTE} This machine has {}.", processors())
     }
+}
+
+fn write_timings(f: &mut fmt::Formatter<'_>, title: &str, timings: &[Timing]) -> fmt::Result {
+    if !timings.is_empty() {
+        writeln!(f, "\n{title} in WebAssembly, medians:")?;
+    }
+    for Timing { of, what, median_us } in timings {
+        writeln!(f, "  {of:56} {what:32}{median_us:>9.2} µs")?;
+    }
+    Ok(())
 }
 
 struct Goal {
@@ -109,7 +138,11 @@ impl Goal {
 
 impl fmt::Display for Goal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.is_met() { '✓' } else { '✗' };
+        let sign = match self.value {
+            None => '?',
+            Some(_) if self.is_met() => '✓',
+            Some(_) => '✗',
+        };
         let precision = if self.value.is_some_and(|value| value < 0.1) { 4 } else { 2 };
         let value = self.value.map_or_else(|| "unknown".to_owned(), |value| format!("{value:.precision$}"));
         write!(f, " {sign} {}: {value} (at most {})", self.name, self.at_most)
@@ -117,7 +150,7 @@ impl fmt::Display for Goal {
 }
 
 fn write_group(f: &mut fmt::Formatter<'_>, group: &Figures) -> fmt::Result {
-    writeln!(f, "\nupstream: {}", group.upstream.title())?;
+    writeln!(f, "\n{}", group.title)?;
     write!(f, "{:40}", "connections")?;
     for connections in CONNECTIONS {
         write!(f, " |{connections:>7}: p50     p99  calls/s")?;
@@ -130,7 +163,7 @@ fn write_group(f: &mut fmt::Formatter<'_>, group: &Figures) -> fmt::Result {
 }
 
 fn write_row(f: &mut fmt::Formatter<'_>, group: &Figures, row: &Row) -> fmt::Result {
-    write!(f, "{:40}", row.way.title())?;
+    write!(f, "{:40}", row.course.title)?;
     for spread in &row.spreads {
         let (p50, p99) = (spread.quantile(0.5), spread.quantile(0.99));
         write!(f, " |{p50:>9.2} ms{p99:>8.2} {:>8.0}", spread.calls_per_second())?;
@@ -160,8 +193,9 @@ fn json_row(group: &Figures, row: &Row) -> Value {
         })
     });
     json!({
-        "upstream": group.upstream.name(),
-        "way": row.way.title(),
+        "group": group.name,
+        "upstream": row.course.upstream.name(),
+        "way": row.course.title,
         "at": connections.collect::<Vec<_>>(),
         "adds_p50_ms": adds(group, row),
         "adds_times_bare": ratio(group, row),
@@ -174,14 +208,14 @@ fn adds(group: &Figures, row: &Row) -> Option<f64> {
     let (direct, own) = (group.rows.first()?.spreads.first()?, row.spreads.first()?);
     let mut differences: Vec<f64> = own.medians.iter().zip(&direct.medians).map(|(own, direct)| own - direct).collect();
     differences.sort_by(f64::total_cmp);
-    differences.get(differences.len() / 2).copied().filter(|_| row.way != Way::Direct)
+    differences.get(differences.len() / 2).copied().filter(|_| row.course.way != Way::Direct)
 }
 
 /// How many times as much a way adds as the bare Worker.
 fn ratio(group: &Figures, row: &Row) -> Option<f64> {
-    let bare = group.rows.iter().find(|row| row.way == Way::Bare)?;
+    let bare = group.rows.iter().find(|row| row.course.way == Way::Bare)?;
     let ratio = adds(group, row)? / adds(group, bare)?;
-    (ratio.is_finite() && row.way > Way::Bare).then_some(ratio)
+    (ratio.is_finite() && row.course.way > Way::Bare).then_some(ratio)
 }
 
 /// Workerd's time per call, narrow and wide.

@@ -2,13 +2,24 @@
 
 use super::upstream::Upstream;
 
-/// Rows with the same upstream, the first of which is the direct one, the second the bare Worker.
+/// Rows that are compared, the first of which is the direct one, the second the bare Worker.
 pub(super) struct Group {
-    pub(super) upstream: Upstream,
-    pub(super) ways: Vec<Way>,
+    pub(super) name: &'static str,
+    pub(super) title: &'static str,
+    pub(super) courses: Vec<Course>,
 }
 
-/// The way a call takes.
+/// What is asked, by whom, of what, and on which way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Course {
+    pub(super) title: &'static str,
+    pub(super) way: Way,
+    pub(super) upstream: Upstream,
+    pub(super) caller: Era,
+    pub(super) asked: Asked,
+}
+
+/// The way a call takes: straight, or through some Worker.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Way {
     /// Straight to the upstream.
@@ -17,6 +28,8 @@ pub(super) enum Way {
     Bare,
     /// Through the gateway, answers not waiting for the record.
     Relaxed,
+    /// The same, with three modern servers.
+    RelaxedThree,
     /// The same with a limit of requests per minute, which is never reached.
     RelaxedLimited,
     /// The same with the example's policies and two limits, which are never reached.
@@ -29,15 +42,62 @@ pub(super) enum Way {
     Counted,
 }
 
-impl Way {
-    pub(super) const GATEWAYS: [Self; 6] =
-        [Self::Relaxed, Self::RelaxedLimited, Self::RelaxedPoliced, Self::Strict, Self::StrictPoliced, Self::Counted];
+/// Which revisions somebody speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Era {
+    /// Those with sessions.
+    Legacy,
+    /// 2026-07-28.
+    Modern,
+}
 
-    pub(super) fn title(self) -> &'static str {
+/// What is asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// A tool of the upstream's server, at that server.
+    Call,
+    /// The same, at the endpoint of all servers.
+    CallOfAll,
+    /// The tools of the upstream's server.
+    List,
+    /// The tools of all servers.
+    ListOfAll,
+}
+
+impl Course {
+    /// Whether others are compared with it.
+    pub(super) fn is_measure(&self) -> bool {
+        self.way <= Way::Bare
+    }
+
+    /// A legacy caller's call of a legacy server.
+    pub(super) const fn legacy(way: Way, upstream: Upstream) -> Self {
+        Self { title: way.title(), way, upstream, caller: Era::Legacy, asked: Asked::Call }
+    }
+
+    /// A modern caller and a modern server.
+    pub(super) const fn modern(title: &'static str, way: Way, asked: Asked) -> Self {
+        Self { title, way, upstream: Upstream::Modern, caller: Era::Modern, asked }
+    }
+}
+
+impl Way {
+    pub(super) const GATEWAYS: [Self; 7] = [
+        Self::Relaxed,
+        Self::RelaxedThree,
+        Self::RelaxedLimited,
+        Self::RelaxedPoliced,
+        Self::Strict,
+        Self::StrictPoliced,
+        Self::Counted,
+    ];
+
+    pub(super) const fn title(self) -> &'static str {
         match self {
             Self::Direct => "direct",
             Self::Bare => "bare pass-through",
             Self::Relaxed => "gateway, relaxed",
+            Self::RelaxedThree => "gateway, relaxed, three servers",
             Self::RelaxedLimited => "gateway, relaxed, limit",
             Self::RelaxedPoliced => "gateway, relaxed, policies + two limits",
             Self::Strict => "gateway, strict",
@@ -52,6 +112,7 @@ impl Way {
             Self::Direct => None,
             Self::Bare => Some("bare"),
             Self::Relaxed => Some("relaxed"),
+            Self::RelaxedThree => Some("three"),
             Self::RelaxedLimited => Some("limited"),
             Self::RelaxedPoliced => Some("relaxed-policed"),
             Self::Strict => Some("strict"),
@@ -74,12 +135,58 @@ impl Way {
 /// An upstream that answers at once leaves strict nothing to hide behind; 5 and 50 ms do.
 pub(super) fn groups() -> Vec<Group> {
     use Way::{Bare, Direct, Relaxed, RelaxedLimited, RelaxedPoliced, Strict, StrictPoliced};
-    let group = |upstream, ways: &[Way]| Group { upstream, ways: ways.to_vec() };
+    let group = |name, title, upstream, ways: &[Way]| Group {
+        name,
+        title,
+        courses: ways.iter().map(|way| Course::legacy(*way, upstream)).collect(),
+    };
+    let json = |delay_ms| Upstream::Json { delay_ms };
     let all = [Direct, Bare, Relaxed, RelaxedLimited, RelaxedPoliced, Strict, StrictPoliced];
     vec![
-        group(Upstream::Json { delay_ms: 0 }, &all),
-        group(Upstream::Json { delay_ms: 5 }, &[Direct, Bare, Relaxed, RelaxedPoliced, Strict, StrictPoliced]),
-        group(Upstream::Json { delay_ms: 50 }, &[Direct, Bare, Relaxed, Strict]),
-        group(Upstream::Sse, &[Direct, Bare, Relaxed, Strict]),
+        group("json0", "upstream: JSON after 0 ms", json(0), &all),
+        group(
+            "json5",
+            "upstream: JSON after 5 ms",
+            json(5),
+            &[Direct, Bare, Relaxed, RelaxedPoliced, Strict, StrictPoliced],
+        ),
+        group("json50", "upstream: JSON after 50 ms", json(50), &[Direct, Bare, Relaxed, Strict]),
+        group("sse", "upstream: an event stream, at once", Upstream::Sse, &[Direct, Bare, Relaxed, Strict]),
+        eras(),
+        lists(),
     ]
+}
+
+/// A call in each quadrant, and at `/mcp`. Both upstreams answer with JSON at once, of about the same size.
+fn eras() -> Group {
+    let legacy = Upstream::Json { delay_ms: 0 };
+    let crossing = |title, caller, upstream| Course { title, way: Way::Relaxed, upstream, caller, asked: Asked::Call };
+    Group {
+        name: "eras",
+        title: "a tool's call, caller → server, JSON after 0 ms",
+        courses: vec![
+            Course::modern("direct, modern", Way::Direct, Asked::Call),
+            Course::modern("bare pass-through, modern", Way::Bare, Asked::Call),
+            crossing("gateway, relaxed, legacy → legacy", Era::Legacy, legacy),
+            crossing("gateway, relaxed, modern → modern", Era::Modern, Upstream::Modern),
+            crossing("gateway, relaxed, modern → legacy", Era::Modern, legacy),
+            crossing("gateway, relaxed, legacy → modern", Era::Legacy, Upstream::Modern),
+            Course::modern("gateway, relaxed, /mcp of 3 modern", Way::RelaxedThree, Asked::CallOfAll),
+        ],
+    }
+}
+
+/// Lists that every server of an endpoint is asked for.
+fn lists() -> Group {
+    Group {
+        name: "lists",
+        title: "tools/list of a modern caller, JSON after 0 ms",
+        courses: vec![
+            Course::modern("direct, list", Way::Direct, Asked::List),
+            Course::modern("bare pass-through, list", Way::Bare, Asked::List),
+            Course::modern("gateway, relaxed, modern → modern, list", Way::Relaxed, Asked::List),
+            Course::modern("gateway, relaxed, /mcp of 3 modern, list", Way::RelaxedThree, Asked::ListOfAll),
+            Course::modern("same, /mcp of 1 modern, 4 legacy, list", Way::Relaxed, Asked::ListOfAll),
+        ],
+    }
 }

@@ -22,7 +22,7 @@ use super::{
     cpu,
     load::{Caller, Target, Trace},
     policed,
-    rows::Way,
+    rows::{Asked, Course, Era, Way},
     upstream::{self, Upstream},
 };
 
@@ -66,29 +66,36 @@ impl Setting {
         Ok(Self { upstream, ports, issuer, _host: host, workerd })
     }
 
-    /// How to call `upstream` on this way.
-    pub(super) fn target(&self, way: Way, upstream: Upstream) -> Result<Target> {
-        let name = upstream.name();
+    /// How to call on this course.
+    pub(super) fn target(&self, course: Course) -> Result<Target> {
+        let Course { way, caller, asked, .. } = course;
+        let name = course.upstream.name();
+        let is_of_all = matches!(asked, Asked::CallOfAll | Asked::ListOfAll);
         let (address, path) = match self.ports.get(&way) {
             None => (self.upstream, format!("/{name}/mcp")),
             Some(port) if way == Way::Bare => (loopback(*port), format!("/{name}/mcp")),
+            Some(port) if is_of_all => (loopback(*port), "/mcp".to_owned()),
             Some(port) => (loopback(*port), format!("/mcp/{name}")),
         };
+        let tool = if is_of_all { format!("{name}__echo") } else { "echo".to_owned() };
         let token = self.issuer.token(&format!("http://{address}"), &Bearer::developer(TENANT))?;
         let trace = if way == Way::Counted { Trace::Named } else { Trace::Unnamed };
-        Ok(Target { address, path, token, trace })
+        Ok(Target { address, path, token, trace, caller, asked, tool })
     }
 }
 
-/// Begins a session for each of `count` callers.
+/// Makes `count` callers, and begins a session for each that needs one.
 pub(super) async fn callers(target: &Target, count: usize) -> Result<Vec<Caller>> {
+    if target.caller == Era::Modern {
+        return Ok((0..count).map(|_| Caller::new(None)).collect());
+    }
     let url = format!("http://{}{}", target.address, target.path);
     let mut callers = Vec::new();
     for _ in 0..count {
         let client = Client::initialize(&url, Some(&target.token)).await;
         let client = client.with_context(|| format!("no session at `{url}`"))?;
         let session = client.session().context("the answer to `initialize` has no session")?;
-        callers.push(Caller::new(session.to_owned()));
+        callers.push(Caller::new(Some(session.to_owned())));
     }
     Ok(callers)
 }
@@ -131,14 +138,25 @@ pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
 fn text(way: Way, port: u16, upstream: SocketAddr) -> String {
     let audit = if way.is_strict() { "strict" } else { "relaxed" };
     let mut text = format!("[gateway]\nurl = \"http://127.0.0.1:{port}\"\naudit = \"{audit}\"\n");
-    for upstream_kind in Upstream::ALL {
-        let name = upstream_kind.name();
-        text += &format!("\n[[servers]]\nname = \"{name}\"\ninstances = [\"http://{upstream}/{name}/mcp\"]\n");
+    for (name, kind) in servers(way) {
+        let path = kind.name();
+        text += &format!("\n[[servers]]\nname = \"{name}\"\ninstances = [\"http://{upstream}/{path}/mcp\"]\n");
     }
     if way == Way::RelaxedLimited {
         text += &format!("\n[[limits]]\nby = [\"agent\"]\nrequests_per_minute = {NEVER_REACHED}\n");
     }
     text
+}
+
+/// The servers behind a gateway, by name.
+fn servers(way: Way) -> Vec<(String, Upstream)> {
+    match way {
+        Way::RelaxedThree => {
+            let names = [Upstream::Modern.name(), "second".to_owned(), "third".to_owned()];
+            names.map(|name| (name, Upstream::Modern)).to_vec()
+        }
+        _ => Upstream::ALL.map(|upstream| (upstream.name(), upstream)).to_vec(),
+    }
 }
 
 fn name(way: Way) -> &'static str {

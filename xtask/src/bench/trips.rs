@@ -11,7 +11,7 @@ use crate::progress::Step;
 
 use super::{
     load::{self, Caller, Target},
-    rows::Way,
+    rows::{Asked, Course, Way},
     setting::{self, Setting},
     upstream::Upstream,
 };
@@ -19,6 +19,7 @@ use super::{
 /// What calls asked of storage.
 #[derive(Serialize)]
 pub(super) struct Trips {
+    pub(super) what: &'static str,
     pub(super) connections: usize,
     #[serde(flatten)]
     counts: Counts,
@@ -45,6 +46,11 @@ impl Trips {
         self.per_call(&self.counts.answered_before)
     }
 
+    /// Whether it is about modern callers, who have no session that could be looked up.
+    pub(super) fn is_modern(&self) -> bool {
+        self.what.starts_with("modern")
+    }
+
     /// Requests to Durable Objects, for each call.
     pub(super) fn objects(&self) -> f64 {
         self.per_call(&self.counts.objects)
@@ -57,9 +63,9 @@ impl Trips {
         let tallies = [answered_before, begun_before, objects, documents].map(by_binding);
         let [answered, begun, objects, documents] = tallies;
         format!(
-            "{calls} calls, {} at a time: round trips before upstream {before:.4} a call ({answered}); begun before it: \
+            "{}: {calls} calls, {} at a time: round trips before upstream {before:.4} a call ({answered}); begun before it: \
              {begun}; Durable Objects, all in, {objects_per_call:.4} a call ({objects}); documents: {documents}",
-            self.connections,
+            self.what, self.connections,
         )
     }
 
@@ -68,22 +74,32 @@ impl Trips {
     }
 }
 
+/// What is counted: a call in a legacy session, a modern one, and a modern one at the endpoint of all servers.
+pub(super) const COURSES: [Course; 3] = [
+    Course { title: "legacy", ..Course::legacy(Way::Counted, Upstream::Json { delay_ms: 0 }) },
+    Course::modern("modern", Way::Counted, Asked::Call),
+    Course::modern("modern, /mcp", Way::Counted, Asked::CallOfAll),
+];
+
 /// Makes warm calls, one after the other and some at a time, and gives what they asked of storage.
 ///
 /// # Errors
 /// If a call is not answered as it should be, or is not found among the counted.
 pub(super) async fn count(setting: &Setting, step: &mut Step) -> Result<Vec<Trips>> {
-    let target = setting.target(Way::Counted, Upstream::Json { delay_ms: 0 })?;
-    let mut callers = setting::callers(&target, WIDEST).await?;
     let mut trips = Vec::new();
-    for connections in CONNECTIONS {
-        step.note(&format!("{CALLS} calls, {connections} at a time"));
-        trips.push(drive(&target, &mut callers, connections).await?);
+    for course in COURSES {
+        let target = setting.target(course)?;
+        let mut callers = setting::callers(&target, WIDEST).await?;
+        for connections in CONNECTIONS {
+            step.note(&format!("{}: {CALLS} calls, {connections} at a time", course.title));
+            let counts = drive(&target, &mut callers, connections).await?;
+            trips.push(Trips { what: course.title, connections, counts });
+        }
     }
     Ok(trips)
 }
 
-async fn drive(target: &Target, callers: &mut [Caller], connections: usize) -> Result<Trips> {
+async fn drive(target: &Target, callers: &mut [Caller], connections: usize) -> Result<Counts> {
     // After a rest, or when suddenly more is asked for, leases do not cover what comes: that is not yet warm.
     load::round(target, callers.iter_mut().take(connections), WARM_CALLS).await?;
     let url = format!("http://{}/counts", target.address);
@@ -95,7 +111,7 @@ async fn drive(target: &Target, callers: &mut [Caller], connections: usize) -> R
     let counts = counts.context("the counting Worker does not tell")?;
     let (made, found) = (sample.latency.len(), counts.calls);
     ensure!(made == found, "{made} calls were made, but {found} were seen on their way upstream");
-    Ok(Trips { connections, counts })
+    Ok(counts)
 }
 
 fn by_binding(tally: &BTreeMap<String, u64>) -> String {

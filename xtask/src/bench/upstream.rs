@@ -1,7 +1,7 @@
 //! What stands behind the gateway in the bench? A server that does as little as MCP allows.
 //!
-//! It answers `initialize` with a session id, `tools/list` with one tool and every call with the same 300 bytes, after a
-//! delay that its path names. It runs in a thread of its own.
+//! It answers `initialize` with a session id, or `server/discover`, `tools/list` with one tool and every call with the same
+//! 300 bytes, after a delay that its path names. It runs in a thread of its own.
 
 use std::{convert::Infallible, io, net::SocketAddr, thread, time::Duration};
 
@@ -29,24 +29,20 @@ pub(super) enum Upstream {
     Json { delay_ms: u64 },
     /// A stream of one event.
     Sse,
+    /// JSON at once, from a server that speaks 2026-07-28 only; the others do not.
+    Modern,
 }
 
 impl Upstream {
-    pub(super) const ALL: [Self; 4] =
-        [Self::Json { delay_ms: 0 }, Self::Json { delay_ms: 5 }, Self::Json { delay_ms: 50 }, Self::Sse];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Json { delay_ms: 0 }, Self::Json { delay_ms: 5 }, Self::Json { delay_ms: 50 }, Self::Sse, Self::Modern];
 
     /// The name of the server in the gateway, and the folder of its path.
     pub(super) fn name(self) -> String {
         match self {
             Self::Json { delay_ms } => format!("json{delay_ms}"),
             Self::Sse => "sse".to_owned(),
-        }
-    }
-
-    pub(super) fn title(self) -> String {
-        match self {
-            Self::Json { delay_ms } => format!("JSON after {delay_ms} ms"),
-            Self::Sse => "an event stream, at once".to_owned(),
+            Self::Modern => "modern".to_owned(),
         }
     }
 
@@ -99,10 +95,15 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     let Some(id) = message.id else {
         return Ok(empty(StatusCode::ACCEPTED));
     };
-    Ok(match message.method {
-        "initialize" => initialized(id.get()),
-        "tools/list" => json(id.get(), &format!(r#"{{"tools":[{TOOL}]}}"#)),
-        _ => called(upstream, id.get()).await,
+    let id = id.get();
+    Ok(match (message.method, upstream) {
+        ("tools/call", _) => called(upstream, id).await,
+        // Holds for no time: each list is asked for anew.
+        ("tools/list", Upstream::Modern) => json(id, &format!(r#"{{"tools":[{TOOL}],"ttlMs":0,{PRIVATE}}}"#)),
+        ("tools/list", _) => json(id, &format!(r#"{{"tools":[{TOOL}]}}"#)),
+        ("server/discover", Upstream::Modern) => json(id, &discovered()),
+        ("initialize", Upstream::Json { .. } | Upstream::Sse) => initialized(id),
+        _ => unknown(upstream, id),
     })
 }
 
@@ -125,6 +126,23 @@ fn initialized(id: &str) -> Response<Full<Bytes>> {
     response
 }
 
+fn discovered() -> String {
+    format!(
+        r#"{{"supportedVersions":["{MODERN}"],"capabilities":{{"tools":{{}}}},"ttlMs":0,{PRIVATE},"_meta":{{"io.modelcontextprotocol/serverInfo":{{"name":"bench","version":"1"}}}}}}"#
+    )
+}
+
+/// No such method: a modern server says so with the status too.
+fn unknown(upstream: Upstream, id: &str) -> Response<Full<Bytes>> {
+    let body =
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32601,"message":"there is no such method"}}}}"#);
+    let mut response = with_type(Response::new(Full::from(body)), "application/json");
+    if upstream == Upstream::Modern {
+        *response.status_mut() = StatusCode::NOT_FOUND;
+    }
+    response
+}
+
 async fn called(upstream: Upstream, id: &str) -> Response<Full<Bytes>> {
     match upstream {
         Upstream::Json { delay_ms } => {
@@ -132,18 +150,19 @@ async fn called(upstream: Upstream, id: &str) -> Response<Full<Bytes>> {
                 // Tokio's timers count whole milliseconds and would round away what is measured.
                 let _ = tokio::task::spawn_blocking(move || thread::sleep(Duration::from_millis(delay_ms))).await;
             }
-            json(id, &result())
+            json(id, &result(""))
         }
+        Upstream::Modern => json(id, &result(r#","resultType":"complete""#)),
         Upstream::Sse => {
             let event =
-                format!("event: message\ndata: {{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{}}}\n\n", result());
+                format!("event: message\ndata: {{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{}}}\n\n", result(""));
             with_type(Response::new(Full::from(event)), "text/event-stream")
         }
     }
 }
 
-fn result() -> String {
-    format!(r#"{{"content":[{{"type":"text","text":"{}"}}],"isError":false}}"#, "x".repeat(TEXT_BYTES))
+fn result(more: &str) -> String {
+    format!(r#"{{"content":[{{"type":"text","text":"{}"}}],"isError":false{more}}}"#, "x".repeat(TEXT_BYTES))
 }
 
 fn json(id: &str, result: &str) -> Response<Full<Bytes>> {
@@ -164,6 +183,10 @@ fn empty(status: StatusCode) -> Response<Full<Bytes>> {
 
 /// The definition of the tool that is called.
 pub(super) const TOOL: &str = r#"{"name":"echo","description":"Answers with 210 bytes.","inputSchema":{"type":"object","properties":{"text":{"type":"string"}},"required":["text"]},"annotations":{"readOnlyHint":true}}"#;
+/// The revision the modern server speaks.
+pub(super) const MODERN: &str = "2026-07-28";
+/// What its results say of themselves, besides what was asked.
+const PRIVATE: &str = r#""cacheScope":"private","resultType":"complete""#;
 const REQUEST_BYTES: usize = 64 << 10;
 /// So that an answer has about 300 bytes.
 const TEXT_BYTES: usize = 210;

@@ -121,7 +121,8 @@ impl Wire {
         self.flights.insert(hop, flight);
         let Peer { revision, session_id, .. } = peer.clone();
         let (method, last_event_id) = how;
-        self.actions.push(Action::Request(Request { hop, method, revision, session_id, last_event_id, body }));
+        let request = Request { hop, method, path_and_query: None, revision, session_id, last_event_id, body };
+        self.actions.push(Action::Request(request));
         hop
     }
 

@@ -39,7 +39,7 @@ pub fn object(code: i64, message: &str) -> String {
 }
 
 /// Why there is no answer, in words for the caller: nothing of what is behind the gateway.
-pub(super) fn reason(end: &End, status: Option<u16>) -> String {
+pub(crate) fn reason(end: &End, status: Option<u16>) -> String {
     match (end, status) {
         (End::Unreachable(_), _) => {
             "the server behind the gateway cannot be reached: nothing was carried out".to_owned()

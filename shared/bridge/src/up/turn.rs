@@ -48,7 +48,8 @@ impl Turn {
     /// POSTs `body` to the modern server behind.
     pub(super) fn send(&mut self, hop: Hop, body: String) {
         let revision = Some(Revision::V2026_07_28);
-        let request = Request { hop, method: Method::Post, revision, session_id: None, last_event_id: None, body };
+        let (path_and_query, session_id, last_event_id) = (None, None, None);
+        let request = Request { hop, method: Method::Post, path_and_query, revision, session_id, last_event_id, body };
         self.act(Action::Request(request));
     }
 

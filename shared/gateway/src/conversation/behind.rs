@@ -70,6 +70,18 @@ impl<P: Platform> Gateway<P> {
                 let reached = self.joint(&federated, request, trace).await.map_err(|refusal| ended(&refusal))?;
                 Ok(Found { reached, stream_idle: JOINT_IDLE })
             }
+            Behind::Stream { server, instance } => {
+                let target = config.registry.configured(server).map_err(|error| End::Unreachable(error.to_string()))?;
+                let stream_idle = config.resilience(target.server()).stream_idle;
+                let letter = Letter { request, trace, mirrored: Vec::new() };
+                let reached = self.stream_behind(target.server(), instance, &letter).await?;
+                Ok(Found { reached, stream_idle })
+            }
+            Behind::Endpoint(name) => {
+                let letter = Letter { request, trace, mirrored: Vec::new() };
+                let reached = self.endpoint_behind(&config, name, &letter, beyond).await?;
+                Ok(Found { reached, stream_idle: JOINT_IDLE })
+            }
         }
     }
 
@@ -172,16 +184,33 @@ impl<P: Platform> Gateway<P> {
         mirrored(&body, params.as_deref().unwrap_or_default()).map_err(|refusal| unspeakable(refusal.reason()))
     }
 
-    fn spelled(&self, (server, instance): (&Server, &str), letter: &Letter<'_>) -> Result<http::Request<Bytes>, End> {
-        let Letter { request, trace, mirrored } = letter;
+    pub(super) fn spelled(
+        &self,
+        (server, instance): (&Server, &str),
+        letter: &Letter<'_>,
+    ) -> Result<http::Request<Bytes>, End> {
         let secret = self.credential(server.secret.as_deref()).map_err(|refusal| End::Unreachable(refusal.reason()))?;
+        letter.spelled(instance, secret.as_deref())
+    }
+}
+
+/// A request, and what goes with it.
+pub(super) struct Letter<'a> {
+    pub(super) request: &'a Request,
+    pub(super) trace: &'a TraceContext,
+    pub(super) mirrored: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Letter<'_> {
+    pub(super) fn spelled(&self, url: &str, secret: Option<&str>) -> Result<http::Request<Bytes>, End> {
+        let Letter { request, trace, mirrored } = self;
         let traceparent = trace.traceparent();
         let outbound = Outbound {
-            url: instance,
+            url,
             session_id: request.session_id.as_deref(),
             revision: request.revision.map(Revision::as_str),
             last_event_id: request.last_event_id.as_deref(),
-            secret: secret.as_deref(),
+            secret,
             trace: (&traceparent, trace.tracestate()),
         };
         let (method, body) = match request.method {
@@ -196,13 +225,6 @@ impl<P: Platform> Gateway<P> {
         }
         Ok(spelled)
     }
-}
-
-/// A request, and what goes with it.
-struct Letter<'a> {
-    request: &'a Request,
-    trace: &'a TraceContext,
-    mirrored: Vec<(HeaderName, HeaderValue)>,
 }
 
 fn ended(refusal: &Refusal) -> End {

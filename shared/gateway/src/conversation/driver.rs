@@ -11,7 +11,7 @@ use futures_util::{
     StreamExt as _,
     future::{Either, select},
 };
-use http::{HeaderName, Method, request::Parts};
+use http::{HeaderName, Method, header, request::Parts};
 use mcp::{Timestamp, header as mcp_header, sse};
 use telemetry::TraceContext;
 
@@ -42,12 +42,14 @@ pub(super) struct Asked {
     session_id: Option<String>,
     last_event_id: Option<String>,
     parent: Option<(String, Option<String>)>,
+    authorization: Option<String>,
 }
 
 /// What comes of an answer.
 pub(super) enum Heard {
     Answered { status: u16, session_id: Option<String> },
     Said(sse::Event),
+    Pointed(String),
     Ended(End),
 }
 
@@ -74,7 +76,8 @@ impl Asked {
         let field = |name: HeaderName| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let parent = field(mcp_header::TRACEPARENT).map(|parent| (parent, field(mcp_header::TRACESTATE)));
         let (session_id, last_event_id) = (field(mcp_header::MCP_SESSION_ID), field(mcp_header::LAST_EVENT_ID));
-        Self { method: head.method.clone(), body, session_id, last_event_id, parent }
+        let authorization = field(header::AUTHORIZATION);
+        Self { method: head.method.clone(), body, session_id, last_event_id, parent, authorization }
     }
 
     fn event(&self, channel: Channel) -> Event<'_> {
@@ -96,6 +99,7 @@ impl Heard {
             Self::Said(event) => {
                 Event::Said { hop, message: &event.data, event_id: event.id.as_deref(), retry_ms: event.retry_ms }
             }
+            Self::Pointed(path_and_query) => Event::Pointed { hop, path_and_query },
             Self::Ended(end) => Event::Ended { hop, end: end.clone() },
         }
     }
@@ -108,7 +112,8 @@ impl Driver {
         idle: Duration,
         (inbox, arrivals): (UnboundedSender<Came>, UnboundedReceiver<Came>),
     ) -> Self {
-        let beyond = Beyond { behind: Rc::new(behind), inbox, pinned: Rc::default(), asked: Rc::default() };
+        let (pinned, asked, authorization) = (Rc::default(), Rc::default(), None);
+        let beyond = Beyond { behind: Rc::new(behind), inbox, pinned, asked, authorization };
         let (channels, hops) = (BTreeMap::new(), BTreeMap::new());
         let rests_since = Timestamp::from_millis(0);
         Self { facade, arrivals, beyond, channels, hops, wake: None, idle, rests_since }
@@ -180,6 +185,8 @@ impl<P: Platform> Gateway<P> {
                     return;
                 }
                 driver.channels.insert(channel, exit);
+                // What is sent for this request is sent in this turn.
+                driver.beyond.authorization = asked.authorization.clone().or(driver.beyond.authorization.take());
                 self.handle(driver, asked.event(channel), asked.parent.as_ref());
             }
             Came::Left(channel) => {

@@ -2,7 +2,10 @@
 
 use std::{cell::RefCell, collections::BTreeMap, pin::pin, rc::Rc, time::Duration};
 
-use bridge::facade::{End, Hop, Method, Request};
+use bridge::{
+    facade::{End, Hop, Method, Request},
+    old::endpoint,
+};
 use futures_channel::{mpsc::UnboundedSender, oneshot};
 use futures_util::future::{Either, select};
 use http::{HeaderMap, StatusCode};
@@ -35,6 +38,8 @@ pub(super) struct Beyond {
     /// The ids of what the server behind asked and was not answered yet, and on which hop: as long as there are any,
     /// it is not the server that keeps everybody waiting.
     pub(super) asked: Rc<RefCell<BTreeMap<String, Hop>>>,
+    /// What the caller whose request came last authorized itself with; only ever for the gateway's own endpoint.
+    pub(super) authorization: Option<String>,
 }
 
 /// An answer that is cut off when nobody reads it to its end.
@@ -134,7 +139,9 @@ impl<P: Platform> Gateway<P> {
     ) -> End {
         match status {
             StatusCode::ACCEPTED | StatusCode::NO_CONTENT => return End::Complete,
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED
+                if !matches!(*beyond.behind, Behind::Endpoint(_)) =>
+            {
                 return End::Garbage(format!("it refused the gateway's own credential with {status}"));
             }
             _ if status.is_redirection() => return End::Garbage(format!("it redirects with {status}")),
@@ -177,7 +184,19 @@ impl<P: Platform> Gateway<P> {
                 Ok(events) => events,
                 Err(too_large) => return End::Garbage(too_large.to_string()),
             };
-            for event in events.into_iter().filter(|event| matches!(event.name.as_str(), "" | "message")) {
+            for event in events {
+                if let (endpoint::EVENT, Behind::Stream { instance, .. }) = (event.name.as_str(), &*beyond.behind) {
+                    match endpoint::path_and_query(instance, &event.data) {
+                        Ok(path_and_query) => beyond.heard(hop, Heard::Pointed(path_and_query)),
+                        Err(refused) => {
+                            self.platform.log(&format!("`{instance}`: {refused}"));
+                            return End::Garbage(refused.to_string());
+                        }
+                    }
+                }
+                if !matches!(event.name.as_str(), "" | "message") {
+                    continue;
+                }
                 if !event.data.is_empty() {
                     match jsonrpc::parse(event.data.as_bytes()) {
                         Ok(body) => beyond.note(hop, &body),

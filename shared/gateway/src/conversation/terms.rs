@@ -5,6 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 use bridge::{
     down::{self, Down},
     facade::Facade,
+    old::{Sse, SseTerms, Streamable, StreamableTerms},
     up::Up,
 };
 use bytes::Bytes;
@@ -30,6 +31,10 @@ pub enum Face {
     Down(down::Terms),
     /// A legacy server in front of a modern one.
     Up,
+    /// A Streamable HTTP server in front of one of HTTP+SSE.
+    Streamable(StreamableTerms),
+    /// An HTTP+SSE server in front of the gateway's own endpoint.
+    Sse(SseTerms),
 }
 
 /// What a façade speaks to.
@@ -47,6 +52,15 @@ pub enum Behind {
         /// Whose sessions with legacy servers are used: hexadecimal.
         principal: String,
     },
+    /// The HTTP+SSE stream at this instance of the configured server.
+    Stream {
+        /// The server.
+        server: String,
+        /// The URL.
+        instance: String,
+    },
+    /// The gateway's own endpoint of this name: each request takes the path of one that came there.
+    Endpoint(String),
 }
 
 impl Terms {
@@ -71,20 +85,23 @@ impl Terms {
         match &self.face {
             Face::Down(terms) => Box::new(Down::new(terms.clone())),
             Face::Up => Box::new(Up::new()),
+            Face::Streamable(terms) => Box::new(Streamable::new(terms.clone())),
+            Face::Sse(terms) => Box::new(Sse::new(terms.clone())),
         }
     }
 
     /// For how long the conversation may rest before it ends.
     pub(super) fn idle(&self, config: &Config) -> Duration {
         let idle = match &self.behind {
-            Behind::Instance(server) => {
+            Behind::Instance(server) | Behind::Stream { server, .. } => {
                 config.registry.configured(server).map_or(IDLE_DOWN, |target| target.server().idle)
             }
             Behind::Federation { .. } => IDLE_JOINT,
+            Behind::Endpoint(_) => IDLE_DOWN,
         };
         match self.face {
             Face::Down(_) => idle.min(IDLE_DOWN),
-            Face::Up => idle,
+            Face::Up | Face::Streamable(_) | Face::Sse(_) => idle,
         }
     }
 }

@@ -1,12 +1,13 @@
-// Runs the example `decide` as WebAssembly and prints the median microseconds of what it does:
+// Runs an example that announces batches of work (`> SIZE NAME`, then `<`) as WebAssembly, keeps the time, and prints the
+// median microseconds of one piece of each:
 //
 //   cargo build --release -p policy --example decide --target wasm32-wasip1
-//   node shared/policy/examples/decide.mjs target/wasm32-wasip1/release/examples/decide.wasm
+//   node xtask/src/bench/batches.mjs target/wasm32-wasip1/release/examples/decide.wasm
 
 import { readFile } from 'node:fs/promises';
 import { WASI } from 'node:wasi';
 
-const wasi = new WASI({ version: 'preview1', args: ['decide'], env: {} });
+const wasi = new WASI({ version: 'preview1', args: ['batches'], env: {} });
 const imports = wasi.getImportObject();
 let memory, began, current, pending = '';
 const batches = new Map();
@@ -44,7 +45,7 @@ function read(line) {
 function report() {
   for (const [name, micros] of batches) {
     const median = micros.sort((a, b) => a - b)[micros.length >> 1];
-    console.log(`  ${name.padEnd(28)}${median.toFixed(2).padStart(10)} us`);
+    console.log(`  ${name.padEnd(44)}${median.toFixed(2).padStart(10)} us`);
   }
   batches.clear();
 }

@@ -1,0 +1,654 @@
+//! Do many servers look like one? Under names that lead back, each with what it says, and none at the cost of the others.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::timeout;
+use turnpike_tests::{
+    Gateway, Stage,
+    client::{Caller, Client, Era, MODERN, Stream, answers, retried},
+    faulty::Upstream,
+    fixture::{Fixture, Shared},
+    issuer::{Token, fresh},
+    setup::Setup,
+    stage::eventually,
+};
+
+scenarios! {
+    a_call_reaches_the_server_in_its_name,
+    what_all_servers_can_do_is_discovered_as_one,
+    prompts_resources_and_templates_have_names_that_lead_back,
+    resources_in_results_can_be_read,
+    completion_asks_the_right_server,
+    pages_of_all_servers_are_read_to_their_end,
+    names_that_are_too_long_are_shortened_and_found,
+    lists_lack_what_policy_hides_and_nobody_approved,
+    progress_and_logs_arrive_from_every_server,
+    whatever_is_asked_is_answered_through_the_endpoint,
+    a_state_returns_to_the_endpoint_and_tool_it_came_from,
+    changes_of_one_server_are_heard_on_the_one_stream,
+    changes_of_one_server_are_heard_in_a_session,
+    a_server_that_hangs_and_one_that_is_dead_cost_their_own_entries,
+    what_belongs_to_no_server_is_told_apart,
+    servers_of_others_are_not_there,
+    limits_and_records_name_the_server_and_its_tool,
+    a_list_holds_as_long_as_its_shortest_part,
+    a_caller_that_leaves_cancels_in_its_own_era,
+    a_session_with_all_servers_survives_a_restart,
+    an_endpoint_shows_what_it_was_told_to,
+    an_endpoint_that_is_not_there_is_404,
+    each_endpoint_has_its_own_metadata,
+}
+
+async fn a_call_reaches_the_server_in_its_name(stage: Stage) {
+    let gateway = two(stage).await;
+    for era in Era::BOTH {
+        let caller = era.caller(gateway.caller("")).await;
+        let tools = caller.tools().await;
+        for name in ["old__echo", "new__echo", "old__whoami", "new__whoami"] {
+            assert_eq!(tools.iter().filter(|tool| *tool == name).count(), 1, "{era:?} {name}: {tools:?}");
+        }
+        assert!(tools.iter().all(|name| name.starts_with("old__") || name.starts_with("new__")), "{tools:?}");
+        for (server, instance) in [("old", "one"), ("new", "modern")] {
+            let text = caller.call(&format!("{server}__echo"), json!({ "text": server })).await;
+            assert_eq!(text, server, "{era:?}");
+            let seen: Value =
+                serde_json::from_str(&caller.call(&format!("{server}__whoami"), json!({})).await).unwrap();
+            assert_eq!(seen["instance"], instance, "{era:?}: {seen}");
+            if server == "new" {
+                assert_eq!(seen["headers"]["mcp-name"], "whoami", "{era:?}: {seen}");
+                assert_eq!(seen["headers"].get("mcp-session-id"), None, "{era:?}: {seen}");
+            }
+            assert_eq!(seen["headers"].get("authorization"), None, "{era:?}: {seen}");
+        }
+    }
+}
+
+async fn what_all_servers_can_do_is_discovered_as_one(stage: Stage) {
+    let gateway = two(stage).await;
+    let discovered = gateway.caller("").modern().result("server/discover", json!({})).await;
+    assert_eq!(discovered["supportedVersions"], json!([MODERN]), "{discovered}");
+    for capability in ["tools", "prompts", "resources", "completions"] {
+        assert!(discovered["capabilities"][capability].is_object(), "{capability}: {discovered}");
+    }
+    assert_eq!(discovered["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "turnpike", "{discovered}");
+    assert_eq!(discovered["_meta"].get(UNAVAILABLE), None, "{discovered}");
+    for revision in ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"] {
+        let client = gateway.caller("").open_as(revision).await;
+        assert_eq!(client.request("ping", json!({})).await.reply()["result"], json!({}), "{revision}");
+        assert_eq!(client.call("new__echo", json!({ "text": revision })).await, revision);
+        assert_eq!(client.delete().await.status, 200, "{revision}");
+        client.request("ping", json!({})).await.refuses(404, -32001);
+    }
+}
+
+async fn prompts_resources_and_templates_have_names_that_lead_back(stage: Stage) {
+    let gateway = two(stage).await;
+    for era in Era::BOTH {
+        let caller = era.caller(gateway.caller("")).await;
+        let prompts = caller.listed("prompts/list", "name").await;
+        let resources = caller.listed("resources/list", "uri").await;
+        let templates = caller.listed("resources/templates/list", "uriTemplate").await;
+        for server in ["old", "new"] {
+            let prompt = format!("{server}__test_simple_prompt");
+            assert!(prompts.contains(&prompt), "{era:?}: {prompts:?}");
+            let got = caller.result("prompts/get", json!({ "name": prompt })).await;
+            assert!(got["messages"].to_string().contains("This is a simple prompt"), "{era:?}: {got}");
+            let uri = format!("mcp+{server}+test://static-text");
+            assert!(resources.contains(&uri), "{era:?}: {resources:?}");
+            let template = format!("mcp+{server}+test://template/{{id}}/data");
+            assert!(templates.contains(&template), "{era:?}: {templates:?}");
+            for uri in [uri, template.replace("{id}", "7")] {
+                let read = caller.result("resources/read", json!({ "uri": uri })).await;
+                assert_eq!(read["contents"][0]["uri"], uri, "{era:?}: {read}");
+            }
+            let absent = format!("mcp+{server}+test://absent");
+            let missing = caller.request("resources/read", json!({ "uri": absent })).await;
+            assert!([-32602, -32002].contains(&missing.code()), "{era:?}: {missing:?}");
+        }
+    }
+}
+
+async fn resources_in_results_can_be_read(stage: Stage) {
+    let upstream = Upstream::shared();
+    let setup = Setup::new()
+        .server("old", &[&upstream.url("legacy")])
+        .server("new", &[&upstream.url("modern")])
+        .server("fixture", &[&Shared::running().one.url]);
+    let gateway = stage.open(setup).await;
+    for era in Era::BOTH {
+        let caller = era.caller(gateway.caller("")).await;
+        for server in ["old", "new"] {
+            let params = json!({ "name": format!("{server}__first"), "arguments": {} });
+            let linked = caller.result("tools/call", params).await["content"][1]["uri"].clone();
+            assert_eq!(linked, format!("mcp+{server}+file:///linked.txt"), "{era:?}");
+            let read = caller.result("resources/read", json!({ "uri": linked })).await;
+            assert_eq!((&read["contents"][0]["uri"], &read["contents"][0]["text"]), (&linked, &json!("linked text")));
+        }
+        let params = json!({ "name": "fixture__test_embedded_resource", "arguments": {} });
+        let embedded = caller.result("tools/call", params).await["content"][0]["resource"].clone();
+        assert_eq!(embedded["uri"], "mcp+fixture+test://embedded-resource", "{era:?}");
+    }
+}
+
+async fn completion_asks_the_right_server(stage: Stage) {
+    let gateway = two(stage).await;
+    for era in Era::BOTH {
+        let caller = era.caller(gateway.caller("")).await;
+        for server in ["old", "new"] {
+            let reference = json!({ "type": "ref/prompt", "name": format!("{server}__test_prompt_with_arguments") });
+            let params = json!({ "ref": reference, "argument": { "name": "arg1", "value": "part" } });
+            let completed = caller.result("completion/complete", params).await;
+            assert_eq!(completed["completion"]["values"], json!(["party"]), "{era:?} {server}");
+        }
+        let reference = json!({ "type": "ref/prompt", "name": "nobody__test_prompt_with_arguments" });
+        let params = json!({ "ref": reference, "argument": { "name": "arg1", "value": "part" } });
+        caller.request("completion/complete", params).await.refuses(200, -32602);
+    }
+}
+
+async fn pages_of_all_servers_are_read_to_their_end(stage: Stage) {
+    let upstream = Upstream::shared();
+    let setup = Setup::new()
+        .server("b", &[&upstream.url("legacy")])
+        .server("a", &[&upstream.url("modern")])
+        .server("c", &[&Shared::running().one.url]);
+    let gateway = stage.open(setup).await;
+    for era in Era::BOTH {
+        let caller = era.caller(gateway.caller("")).await;
+        let tools = caller.tools().await;
+        for name in ["a__first", "a__second", "a__third", "b__first", "b__second", "b__third", "c__echo"] {
+            assert_eq!(tools.iter().filter(|tool| *tool == name).count(), 1, "{era:?} {name}: {tools:?}");
+        }
+        let cursor = caller.result("tools/list", json!({})).await["nextCursor"].clone();
+        assert!(cursor.is_string(), "{era:?}");
+        // It belongs to tools, and to nobody's pages but these.
+        caller.request("prompts/list", json!({ "cursor": cursor })).await.refuses(200, -32602);
+        for made_up in ["page/2", "", "é"] {
+            caller.request("tools/list", json!({ "cursor": made_up })).await.refuses(200, -32602);
+        }
+    }
+}
+
+async fn names_that_are_too_long_are_shortened_and_found(stage: Stage) {
+    let Shared { one, modern, .. } = Shared::running();
+    let setup = Setup::new().server("a-server-with-a-long-name-old", &[&one.url]);
+    let gateway = stage.open(setup.server("a-server-with-a-long-name-new", &[&modern.url])).await;
+    for era in Era::BOTH {
+        let caller = era.caller(gateway.caller("")).await;
+        let tools = caller.tools().await;
+        assert!(tools.iter().all(|name| name.chars().count() <= 64), "{tools:?}");
+        for server in ["a-server-with-a-long-name-old", "a-server-with-a-long-name-new"] {
+            let begins = format!("{server}__test_input_required_result_list");
+            let name = tools.iter().find(|name| name.starts_with(&begins[..48])).expect("it is there");
+            let candidates = tools.iter().filter(|tool| tool.starts_with(&begins[..48]));
+            assert!(candidates.clone().count() > 1 && name.len() == 64, "{tools:?}");
+            let mut said = Vec::new();
+            for name in candidates {
+                let params = json!({ "name": name, "arguments": {} });
+                let (reply, _) = caller.answering("tools/call", &params, &content(), "said").await;
+                said.push(reply["result"]["content"][0]["text"].as_str().unwrap_or_default().to_owned());
+            }
+            assert!(said.contains(&"Roots: file:///home/ada".to_owned()), "{era:?}: {said:?}");
+        }
+        let absent = format!("a-server-with-a-long-name-old__{}-0123456789ab", "x".repeat(20));
+        assert_eq!(absent.len(), 64);
+        caller.try_call(&absent, json!({})).await.refuses(200, -32602);
+    }
+}
+
+async fn lists_lack_what_policy_hides_and_nobody_approved(stage: Stage) {
+    let policies = r#"
+        permit (principal, action, resource);
+        forbid (principal, action == Action::"new/whoami", resource);
+        forbid (principal, action == Action::"old/big", resource);
+    "#;
+    let [old, new] = [Fixture::start("old", &[]), Fixture::start("new", &["--era", "modern"])];
+    let quarantine = |server: &mut gateway::config::RawServer| server.pins = registry::Admission::Quarantine;
+    let setup = Setup::new()
+        .server_with("old", &[&old.url], quarantine)
+        .server_with("new", &[&new.url], quarantine)
+        .pins("old", &old.tools().await)
+        .pins("new", &new.tools().await)
+        .policies(policies);
+    let gateway = stage.open(setup).await;
+    redescribe(&old).await;
+    for era in Era::BOTH {
+        let caller = era.caller(gateway.caller("")).await;
+        let tools = caller.tools().await;
+        for hidden in ["new__whoami", "old__big", "old__clock"] {
+            assert!(!tools.contains(&hidden.to_owned()), "{era:?} {hidden}: {tools:?}");
+            caller.try_call(hidden, json!({})).await.refuses(200, -32602);
+        }
+        for shown in ["old__whoami", "new__big", "new__clock"] {
+            assert!(tools.contains(&shown.to_owned()), "{era:?} {shown}: {tools:?}");
+        }
+        assert_eq!(caller.call("new__clock", json!({})).await, "noon", "{era:?}");
+    }
+}
+
+async fn progress_and_logs_arrive_from_every_server(stage: Stage) {
+    let gateway = two(stage).await;
+    for era in Era::BOTH {
+        let caller = match era {
+            Era::Legacy => Caller::Legacy(gateway.caller("").open().await),
+            Era::Modern => Caller::Modern(gateway.caller("").modern().log_level("info")),
+        };
+        if era == Era::Legacy {
+            assert_eq!(caller.result("logging/setLevel", json!({ "level": "info" })).await, json!({}));
+        }
+        for server in ["old", "new"] {
+            let arguments = json!({ "steps": 3, "step_ms": 50 });
+            let meta = json!({ "progressToken": 7 });
+            let params = json!({ "name": format!("{server}__slow"), "arguments": arguments, "_meta": meta });
+            let said = messages(caller.stream("tools/call", params).await).await;
+            let steps: Vec<&Value> = said
+                .iter()
+                .filter(|one| one["params"]["progressToken"] == 7)
+                .map(|one| &one["params"]["progress"])
+                .collect();
+            assert_eq!(steps, [1, 2, 3], "{era:?} {server}: {said:?}");
+            let params = json!({ "name": format!("{server}__test_tool_with_logging"), "arguments": {} });
+            let said = messages(caller.stream("tools/call", params).await).await;
+            let logs = said.iter().filter(|one| one["method"] == "notifications/message").count();
+            assert_eq!(logs, 3, "{era:?} {server}: {said:?}");
+        }
+    }
+}
+
+async fn whatever_is_asked_is_answered_through_the_endpoint(stage: Stage) {
+    let gateway = two(stage).await;
+    for era in Era::BOTH {
+        let caller = era.caller(gateway.caller("")).await;
+        for server in ["old", "new"] {
+            for (tool, arguments, expected) in [
+                ("test_elicitation", json!({ "message": "who?" }), "ada@example.com"),
+                ("test_sampling", json!({ "prompt": "say it" }), "LLM response: said"),
+                ("test_input_required_result_multi_round", json!({}), "Ada likes blue."),
+                ("test_input_required_result_multiple_inputs", json!({}), "said (Ada, 1 roots)"),
+            ] {
+                let params = json!({ "name": format!("{server}__{tool}"), "arguments": arguments });
+                let (reply, asked) = caller.answering("tools/call", &params, &content(), "said").await;
+                assert!(!asked.is_empty(), "{era:?} {server} {tool}: {reply}");
+                let text = reply["result"]["content"][0]["text"].to_string();
+                assert!(text.contains(expected), "{era:?} {server} {tool}: {reply}");
+            }
+            let params = json!({ "uri": format!("mcp+{server}+test://locked") });
+            let (reply, asked) = caller.answering("resources/read", &params, &content(), "said").await;
+            assert_eq!(asked, ["elicitation/create"], "{era:?} {server}: {reply}");
+            assert_eq!(reply["result"]["contents"][0]["uri"], params["uri"], "{era:?} {server}: {reply}");
+            let params = json!({ "name": format!("{server}__test_input_required_result_prompt") });
+            let (reply, asked) = caller.answering("prompts/get", &params, &content(), "said").await;
+            assert_eq!(asked, ["elicitation/create"], "{era:?} {server}: {reply}");
+            assert!(reply["result"].to_string().contains("Use this context: tests"), "{era:?} {server}: {reply}");
+        }
+    }
+}
+
+async fn a_state_returns_to_the_endpoint_and_tool_it_came_from(stage: Stage) {
+    let gateway = two(stage).await;
+    let token = gateway.token();
+    let client = gateway.caller_with("", &token).modern();
+    for (server, other) in [("old", "new"), ("new", "old")] {
+        let tool = |server: &str| format!("{server}__test_input_required_result_request_state");
+        let params = json!({ "name": tool(server), "arguments": {} });
+        let asked = client.result("tools/call", params.clone()).await;
+        assert_eq!(asked["resultType"], "input_required", "{server}: {asked}");
+        let said = answers(&asked, &content(), "");
+        let elsewhere = json!({ "name": tool(other), "arguments": {} });
+        client.retry("tools/call", &elsewhere, &asked, said.clone()).await.refuses(200, -32602);
+        let alone = gateway.caller_with(server, &token).modern();
+        let own = json!({ "name": "test_input_required_result_request_state", "arguments": {} });
+        alone.retry("tools/call", &own, &asked, said.clone()).await.refuses(200, -32602);
+        let stranger = gateway.caller("").modern();
+        stranger.retry("tools/call", &params, &asked, said.clone()).await.refuses(200, -32602);
+        let last = client.request("tools/call", retried(&params, &asked, said)).await;
+        assert_eq!(last.text(), "state-ok", "{server}");
+    }
+}
+
+async fn changes_of_one_server_are_heard_on_the_one_stream(stage: Stage) {
+    let [old, new] = [Fixture::start("old", &[]), Fixture::start("new", &["--era", "modern"])];
+    let gateway = stage.open(Setup::new().server("old", &[&old.url]).server("new", &[&new.url])).await;
+    let client = gateway.caller("").modern();
+    for (server, fixture) in [("old", &old), ("new", &new)] {
+        let watched = format!("mcp+{server}+test://watched-resource");
+        let wanted = json!({ "toolsListChanged": true, "resourceSubscriptions": [watched] });
+        let message = client.message("subscriptions/listen", json!({ "notifications": wanted }));
+        let mut stream = client.post(&message).stream().await;
+        assert_eq!((stream.status, &stream.headers["content-type"]), (200, &"text/event-stream".parse().unwrap()));
+        let acknowledged = stream.message().await.unwrap();
+        assert_eq!(acknowledged["method"], "notifications/subscriptions/acknowledged", "{server}: {acknowledged}");
+        assert_eq!(acknowledged["params"]["notifications"], wanted, "{server}: {acknowledged}");
+        redescribe(fixture).await;
+        let changed = heard(&mut stream, "notifications/tools/list_changed").await;
+        assert_eq!(changed["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], message["id"], "{changed}");
+        client.call(&format!("{server}__touch"), json!({})).await;
+        let updated = heard(&mut stream, "notifications/resources/updated").await;
+        assert_eq!(updated["params"]["uri"], watched, "{server}");
+        assert_eq!(updated["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], message["id"], "{updated}");
+    }
+}
+
+async fn changes_of_one_server_are_heard_in_a_session(stage: Stage) {
+    let [old, new] = [Fixture::start("old", &[]), Fixture::start("new", &["--era", "modern"])];
+    let gateway = stage.open(Setup::new().server("old", &[&old.url]).server("new", &[&new.url])).await;
+    let client = gateway.caller("").open().await;
+    let mut stream = client.listen(None).await;
+    assert_eq!(stream.status, 200);
+    for (server, fixture) in [("old", &old), ("new", &new)] {
+        let watched = format!("mcp+{server}+test://watched-resource");
+        let subscribed = client.request("resources/subscribe", json!({ "uri": watched })).await;
+        assert_eq!(subscribed.reply()["result"], json!({}), "{server}: {subscribed:?}");
+        redescribe(fixture).await;
+        heard(&mut stream, "notifications/tools/list_changed").await;
+        client.call(&format!("{server}__touch"), json!({})).await;
+        let updated = heard(&mut stream, "notifications/resources/updated").await;
+        assert_eq!(updated["params"]["uri"], watched, "{server}");
+        let subscribed = client.request("resources/unsubscribe", json!({ "uri": watched })).await;
+        assert_eq!(subscribed.reply()["result"], json!({}), "{server}: {subscribed:?}");
+    }
+    client.request("resources/subscribe", json!({ "uri": "mcp+nobody+test://x" })).await.refuses(200, -32602);
+}
+
+async fn a_server_that_hangs_and_one_that_is_dead_cost_their_own_entries(stage: Stage) {
+    let upstream = Upstream::shared();
+    let hanging = Fixture::start("hanging", &["--hang"]);
+    let mut setup = Setup::new()
+        .server_with("hanging", &[&hanging.url], |server| server.timeout_ms = HANGS_MS)
+        .server("dead", &["http://127.0.0.1:1/mcp"]);
+    for n in 1..=8 {
+        let kind = if n % 2 == 0 { "modern" } else { "legacy" };
+        setup = setup.server(&format!("s{n}"), &[&upstream.url(&format!("{kind}~{}", fresh("path")))]);
+    }
+    let gateway = stage.open(setup).await;
+    for era in Era::BOTH {
+        let answered = async {
+            let caller = era.caller(gateway.caller("")).await;
+            let listed = caller.result("tools/list", json!({})).await;
+            (caller, listed)
+        };
+        let (caller, listed) =
+            timeout(Duration::from_millis(HANGS_MS / 2), answered).await.expect("nobody waits for it");
+        let tools = listed["tools"].as_array().unwrap();
+        assert_eq!(
+            tools.iter().filter(|tool| tool["name"].as_str().unwrap().ends_with("__first")).count(),
+            8,
+            "{listed}"
+        );
+        let unavailable = json!([
+            { "server": "dead", "reason": "unreachable" },
+            { "server": "hanging", "reason": "timeout" },
+        ]);
+        assert_eq!(listed["_meta"][UNAVAILABLE], unavailable, "{era:?}: {listed}");
+        if era == Era::Modern {
+            assert_eq!(listed["ttlMs"], 0, "what lacks something holds for no time");
+        }
+        assert_eq!(caller.call("s1__first", json!({})).await, "first", "{era:?}");
+        let refused = caller.try_call("dead__first", json!({})).await;
+        assert_eq!(refused.code(), -32603, "{era:?}: {refused:?}");
+    }
+}
+
+async fn what_belongs_to_no_server_is_told_apart(stage: Stage) {
+    let gateway = two(stage).await;
+    for era in Era::BOTH {
+        let caller = era.caller(gateway.caller("")).await;
+        for name in ["nobody__echo", "echo", "old_echo", "__echo", "old__no such tool", "new__no such tool", ""] {
+            caller.try_call(name, json!({ "text": "on" })).await.refuses(200, -32602);
+        }
+        for name in ["nobody__test_simple_prompt", "test_simple_prompt", "new__no such prompt"] {
+            caller.request("prompts/get", json!({ "name": name })).await.refuses(200, -32602);
+        }
+        for uri in ["test://static-text", "mcp+nobody+test://static-text", "mcp+old+"] {
+            let answer = caller.request("resources/read", json!({ "uri": uri })).await;
+            assert!([-32602, -32002].contains(&answer.code()), "{era:?} {uri}: {answer:?}");
+        }
+    }
+    gateway.caller("").modern().request("tools/imagine", json!({})).await.refuses(404, -32601);
+    gateway.caller("").open().await.request("tools/imagine", json!({})).await.refuses(200, -32601);
+}
+
+async fn servers_of_others_are_not_there(stage: Stage) {
+    let Shared { one, modern, .. } = Shared::running();
+    let setup = Setup::new()
+        .server("open", &[&one.url])
+        .server_with("theirs", &[&modern.url], |server| server.tenants = Some(vec!["somebody-else".to_owned()]))
+        .server_with("scoped", &[&modern.url], |server| server.scopes = vec!["tools:call".to_owned()]);
+    let gateway = stage.open(setup).await;
+    let servers = |tools: &[String]| {
+        let mut servers: Vec<_> = tools.iter().map(|name| name.split("__").next().unwrap().to_owned()).collect();
+        servers.dedup();
+        servers
+    };
+    for era in Era::BOTH {
+        let caller = era.caller(gateway.caller("")).await;
+        assert_eq!(servers(&caller.tools().await), ["open"], "{era:?}");
+        for server in ["theirs", "scoped"] {
+            let refused = caller.try_call(&format!("{server}__echo"), json!({ "text": "on" })).await;
+            refused.refuses(200, -32602);
+            let absent = caller.try_call("nobody__echo", json!({ "text": "on" })).await;
+            let spelled = |text: String, name: &str| text.replace(name, "_");
+            assert_eq!(
+                spelled(refused.reply()["error"].to_string(), server),
+                spelled(absent.reply()["error"].to_string(), "nobody"),
+                "{era:?}"
+            );
+            let uri = format!("mcp+{server}+test://static-text");
+            assert!([-32602, -32002].contains(&caller.request("resources/read", json!({ "uri": uri })).await.code()));
+        }
+        let granted = gateway.token().claim("scope", "mcp tools:call");
+        let caller = era.caller(gateway.caller_with("", &granted)).await;
+        assert_eq!(servers(&caller.tools().await), ["open", "scoped"], "{era:?}");
+        let other = Token::of("somebody-else", &fresh("agent"), gateway.origin());
+        let caller = era.caller(gateway.caller_with("", &other)).await;
+        assert_eq!(servers(&caller.tools().await), ["open", "theirs"], "{era:?}");
+        assert_eq!(caller.call("theirs__echo", json!({ "text": "on" })).await, "on", "{era:?}");
+    }
+}
+
+async fn limits_and_records_name_the_server_and_its_tool(stage: Stage) {
+    let Shared { one, modern, .. } = Shared::running();
+    let limit = json!({ "by": ["agent", "server", "tool"], "requests_per_minute": 2 });
+    let setup = Setup::new().server("old", &[&one.url]).server("new", &[&modern.url]).limit(&limit);
+    let gateway = stage.open(setup).await;
+    for era in Era::BOTH {
+        let token = gateway.token();
+        let caller = era.caller(gateway.caller_with("", &token)).await;
+        for _ in 0..2 {
+            caller.call("new__echo", json!({ "text": "on" })).await;
+        }
+        caller.try_call("new__echo", json!({ "text": "on" })).await.refuses(429, -32000);
+        caller.call("old__echo", json!({ "text": "on" })).await;
+        let is_call = |entry: &&Value| entry["kind"] == "decision" && entry["calls"][0]["method"] == "tools/call";
+        let entries = gateway.audit(&token, |entries| entries.iter().filter(is_call).count() == 4).await;
+        let named = |entry: &Value| {
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            (text(&entry["server"]), text(&entry["calls"][0]["target"]), text(&entry["verdict"]))
+        };
+        let calls: Vec<_> = entries.iter().filter(is_call).map(named).collect();
+        let expected = [("new", "allowed"), ("new", "allowed"), ("new", "denied"), ("old", "allowed")];
+        let expected = expected.map(|(server, verdict)| (server.to_owned(), "echo".to_owned(), verdict.to_owned()));
+        assert_eq!(calls, expected, "{era:?}");
+        counted(&gateway, &token, 2).await;
+    }
+}
+
+/// The usage of `token`'s tenant tells `calls` of `echo` at the server `new`.
+async fn counted(gateway: &Gateway, token: &Token, calls: u64) {
+    let reader = token.clone().claim("scope", "usage:read");
+    eventually("the usage is told", async || {
+        let request = gateway.client().exact("GET", &format!("/api/usage/{}", token.tenant()));
+        let answer = request.header("authorization", &format!("Bearer {}", reader.text())).send().await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let days = answer.json()["days"].as_array().unwrap().clone();
+        let mut rows = days.iter().flat_map(|day| day["rows"].as_array().unwrap().clone());
+        rows.any(|row| row["server"] == "new" && row["tool"] == "echo" && row["calls"] == calls)
+    })
+    .await;
+}
+
+async fn a_list_holds_as_long_as_its_shortest_part(stage: Stage) {
+    let hints = |ttl_ms: &'static str| ["--era", "modern", "--ttl-ms", ttl_ms, "--cache-scope", "public"];
+    let [long, short] = [Fixture::start("long", &hints("60000")), Fixture::start("short", &hints("5000"))];
+    let gateway = stage.open(Setup::new().server("long", &[&long.url]).server("short", &[&short.url])).await;
+    let client = gateway.caller("").modern();
+    for method in ["tools/list", "prompts/list", "resources/list", "server/discover"] {
+        let listed = client.result(method, json!({})).await;
+        let ttl_ms = listed["ttlMs"].as_u64().unwrap();
+        assert!((1..=5_000).contains(&ttl_ms), "{method}: {listed}");
+        assert_eq!(listed["cacheScope"], "private", "{method}: what a caller sees is its own: {listed}");
+    }
+}
+
+async fn a_caller_that_leaves_cancels_in_its_own_era(stage: Stage) {
+    let gateway = two(stage).await;
+    let Shared { one, modern, .. } = Shared::running();
+    for (server, fixture) in [("old", one), ("new", modern)] {
+        for era in Era::BOTH {
+            let caller = era.caller(gateway.caller("")).await;
+            let label = fresh("label");
+            // What is to be cancelled waits for that as long as it takes.
+            let (ms, expected) = if era == Era::Modern { (60_000, "cancelled") } else { (2_000, "finished") };
+            let params = json!({ "name": format!("{server}__hold"), "arguments": { "label": label, "ms": ms } });
+            let request = match &caller {
+                Caller::Legacy(client) => client.post(client.message("tools/call", params).to_string()),
+                Caller::Modern(client) => client.post(&client.message("tools/call", params)),
+            };
+            let call = tokio::task::spawn_local(async move { drop(messages(request.stream().await).await) });
+            eventually("the call runs", async || fixture.held(&label).await == "running").await;
+            call.abort();
+            eventually("the call ends", async || fixture.held(&label).await != "running").await;
+            assert_eq!(fixture.held(&label).await, expected, "{era:?} {server}");
+        }
+    }
+}
+
+async fn a_session_with_all_servers_survives_a_restart(stage: Stage) {
+    let gateway = two(stage).await;
+    let client = gateway.caller("").open().await;
+    assert_eq!(client.call("old__echo", json!({ "text": "before" })).await, "before");
+    gateway.restart();
+    for server in ["old", "new"] {
+        assert_eq!(client.call(&format!("{server}__echo"), json!({ "text": "after" })).await, "after");
+    }
+    assert_eq!(client.delete().await.status, 200);
+    gateway.restart();
+    client.try_call("old__echo", json!({ "text": "?" })).await.refuses(404, -32001);
+}
+
+async fn an_endpoint_shows_what_it_was_told_to(stage: Stage) {
+    let Shared { one, modern, .. } = Shared::running();
+    let setup = Setup::new().server("old", &[&one.url]).server("new", &[&modern.url]).endpoint(&json!({
+        "name": "research", "instructions": "Only for research.", "prompts": ["old"],
+        "tools": [
+            { "server": "new", "tool": "echo", "name": "say", "title": "Say it", "description": "Says it again" },
+            { "server": "old", "tool": "test_elicitation" },
+        ],
+    }));
+    let gateway = stage.open(setup).await;
+    for era in Era::BOTH {
+        let token = gateway.token();
+        let caller = era.caller(gateway.caller_with("@research", &token)).await;
+        let listed = caller.result("tools/list", json!({})).await["tools"].clone();
+        let names: Vec<&Value> = listed.as_array().unwrap().iter().map(|tool| &tool["name"]).collect();
+        assert_eq!(names, ["say", "old__test_elicitation"], "{era:?}");
+        assert_eq!((&listed[0]["title"], &listed[0]["description"]), (&json!("Say it"), &json!("Says it again")));
+        assert_eq!(caller.call("say", json!({ "text": "on" })).await, "on", "{era:?}");
+        let params = json!({ "name": "old__test_elicitation", "arguments": { "message": "who?" } });
+        let (reply, asked) = caller.answering("tools/call", &params, &content(), "").await;
+        assert_eq!(asked, ["elicitation/create"], "{era:?}: {reply}");
+        for hidden in ["new__echo", "echo", "old__echo", "new__whoami"] {
+            caller.try_call(hidden, json!({ "text": "on" })).await.refuses(200, -32602);
+        }
+        let prompts = caller.listed("prompts/list", "name").await;
+        assert!(prompts.iter().all(|name| name.starts_with("old__")) && !prompts.is_empty(), "{era:?}: {prompts:?}");
+        assert_eq!(caller.listed("resources/list", "uri").await, [""; 0], "{era:?}");
+        let uri = "mcp+old+test://static-text";
+        assert!([-32602, -32002].contains(&caller.request("resources/read", json!({ "uri": uri })).await.code()));
+        let is_say = |entry: &Value| entry["server"] == "new" && entry["calls"][0]["target"] == "echo";
+        gateway.audit(&token, |entries| entries.iter().any(is_say)).await;
+    }
+    let discovered = gateway.caller("@research").modern().result("server/discover", json!({})).await;
+    assert_eq!(discovered["instructions"], "Only for research.", "{discovered}");
+}
+
+async fn an_endpoint_that_is_not_there_is_404(stage: Stage) {
+    let setup = Setup::new().server("old", &[&Shared::running().one.url]).endpoint(&json!({
+        "name": "theirs", "tenants": ["somebody-else"], "servers": ["old"],
+    }));
+    let gateway = stage.open(setup).await;
+    for endpoint in ["@theirs", "@nobodys"] {
+        gateway.caller(endpoint).modern().request("tools/list", json!({})).await.refuses(404, -32000);
+        gateway.caller(endpoint).initialize("2025-11-25").await.refuses(404, -32000);
+    }
+}
+
+async fn each_endpoint_has_its_own_metadata(stage: Stage) {
+    let setup = Setup::new().server("old", &[&Shared::running().one.url]).endpoint(&json!({
+        "name": "research", "servers": ["old"],
+    }));
+    let gateway = stage.open(setup).await;
+    for (path, endpoint) in [("/mcp", ""), ("/mcp/@research", "@research")] {
+        let well_known = format!("/.well-known/oauth-protected-resource{path}");
+        let metadata = gateway.client().exact("GET", &well_known).send().await;
+        assert_eq!(
+            (metadata.status, &metadata.json()["resource"]),
+            (200, &json!(format!("{}{path}", gateway.origin())))
+        );
+        let client: Client = gateway.client().server(endpoint);
+        let refused = client.modern().request("tools/list", json!({})).await;
+        assert_eq!(refused.status, 401, "{refused:?}");
+        let challenge = refused.header("www-authenticate");
+        let expected = format!("resource_metadata=\"{}{well_known}\"", gateway.origin());
+        assert!(challenge.contains(&expected), "{challenge}");
+        let audience = format!("{}{path}", gateway.origin());
+        let narrow = gateway.client().server(endpoint).token(Token::fresh(&audience).text()).modern();
+        assert_eq!(narrow.call("old__echo", json!({ "text": "on" })).await, "on", "{path}");
+        let elsewhere = gateway.client().server("old").token(Token::fresh(&audience).text()).modern();
+        assert_eq!(elsewhere.request("tools/list", json!({})).await.status, 401, "{path}");
+    }
+}
+
+/// A gateway with a server of each era, `old` and `new`.
+async fn two(stage: Stage) -> Gateway {
+    let Shared { one, modern, .. } = Shared::running();
+    stage.open(Setup::new().server("old", &[&one.url]).server("new", &[&modern.url])).await
+}
+
+/// Changes the list of tools of `fixture`.
+async fn redescribe(fixture: &Fixture) {
+    fixture.call("redescribe", json!({ "description": fresh("It says what time it may be") })).await;
+}
+
+/// Everything a stream says.
+async fn messages(mut stream: Stream) -> Vec<Value> {
+    let mut messages = Vec::new();
+    while let Some(message) = stream.message().await {
+        messages.push(message);
+    }
+    messages
+}
+
+/// The next notification of `method` on a stream.
+async fn heard(stream: &mut Stream, method: &str) -> Value {
+    while let Some(message) = stream.message().await {
+        if message["method"] == method {
+            return message;
+        }
+    }
+    panic!("the stream ended before `{method}`");
+}
+
+/// What every form in these scenarios is filled in with.
+fn content() -> Value {
+    json!({
+        "username": "ada", "email": "ada@example.com", "name": "Ada", "color": "blue", "ok": true,
+        "context": "tests", "word": "sesame"
+    })
+}
+
+/// Where a list says whose entries it lacks.
+const UNAVAILABLE: &str = bridge::federation::part::UNAVAILABLE;
+/// How long the gateway itself would wait for the server that hangs.
+const HANGS_MS: u64 = 40_000;
