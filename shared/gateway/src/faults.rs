@@ -25,7 +25,7 @@ use crate::{
 /// A JSON-RPC error.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Fault {
-    pub(crate) code: i64,
+    code: i64,
     #[serde(default)]
     data: Value,
 }
@@ -39,6 +39,11 @@ impl Fault {
     /// The error that `body` brings, if it does.
     pub(crate) fn of(body: &[u8]) -> Option<Self> {
         serde_json::from_slice(body).ok().map(|Failed { error }| error)
+    }
+
+    /// Whether headers are taken for wrong.
+    pub(crate) const fn is_mismatch(&self) -> bool {
+        self.code == code::HEADER_MISMATCH
     }
 
     /// Nothing, if it is for a caller that declared `declared` to know.
@@ -69,7 +74,7 @@ impl<P: Platform> Gateway<P> {
         screened: &Screened<P::Body>,
     ) -> Result<Option<Vec<(HeaderName, HeaderValue)>>, Refusal> {
         let Screened::Read(_, _, said) = screened else { return Ok(None) };
-        let is_mismatch = Fault::of(said).is_some_and(|fault| fault.code == code::HEADER_MISMATCH);
+        let is_mismatch = Fault::of(said).is_some_and(|fault| fault.is_mismatch());
         match (cleared.passing.said.tool(), cleared.course.at()) {
             (Some(_), Some(at @ At::Instances)) if is_mismatch => {
                 if self.list_tools(&cleared.passing.place(at)).await.is_err() {

@@ -17,7 +17,7 @@ use bridge::{
 };
 use bytes::Bytes;
 use futures_util::future::{Either, join_all, select};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use mcp::{Body, Call, Message, Revision, digest, jsonrpc, page, page::Kind};
 use policy::{Action, Sight};
 use serde_json::value::RawValue;
@@ -110,15 +110,34 @@ impl<P: Platform> Gateway<P> {
             // A legacy caller repeats nothing: the gateway has to know what the tool's schema says.
             let _ = self.offer(&place, tool).await;
         }
-        let params = tool.map(|tool| self.params_of(place.server(), tool)).transpose()?.flatten();
-        let mut mirrored = mirrored(&body, params.as_deref().unwrap_or_default())?;
-        if params.is_none() {
-            let is_param = |(name, _): &&(http::HeaderName, HeaderValue)| name.as_str().starts_with(PARAM);
-            mirrored.extend(sending.mirrored.iter().filter(is_param).cloned());
-        }
+        let mirrored = self.repeated(&place, (&body, tool), sending)?;
         let one = Alone { server: place.server(), at: &place.at, text: &routed.body, mirrored, ..sending.clone() };
-        let reached = self.send_alone(&federated.config, one).await?;
+        let mut reached = self.send_alone(&federated.config, one.clone()).await?;
+        if sending.lens.is_none() {
+            let (answer, fault) = self.weighed(place.server(), reached).await;
+            reached = answer;
+            if fault.is_some_and(|fault| fault.is_mismatch()) && self.list_tools(&place).await.is_ok() {
+                let mirrored = self.repeated(&place, (&body, tool), sending)?;
+                reached = self.send_alone(&federated.config, Alone { mirrored, ..one }).await?;
+            }
+        }
         self.renamed(federated, (&call.method, &routed.server), reached, place.server().timeout).await
+    }
+
+    /// The headers that repeat the request `body`, and what the caller repeats of arguments nobody here knows.
+    fn repeated(
+        &self,
+        place: &Place,
+        (body, tool): (&Body<'_>, Option<&str>),
+        sending: &Alone<'_>,
+    ) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+        let params = tool.map(|tool| self.params_of(place.server(), tool)).transpose()?.flatten();
+        let mut headers = mirrored(body, params.as_deref().unwrap_or_default())?;
+        if params.is_none() {
+            let is_param = |(name, _): &&(HeaderName, HeaderValue)| name.as_str().starts_with(PARAM);
+            headers.extend(sending.mirrored.iter().filter(is_param).cloned());
+        }
+        Ok(headers)
     }
 
     /// An answer with the resources in it called as they are called here.

@@ -8,10 +8,7 @@ use bridge::{
 };
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use mcp::{
-    Body, Message, Revision,
-    jsonrpc::{self, code},
-};
+use mcp::{Body, Message, Revision, jsonrpc};
 use registry::{Server, Target};
 use telemetry::TraceContext;
 use upstream::{Outbound, Repeatable};
@@ -56,7 +53,7 @@ impl<P: Platform> Gateway<P> {
                     return Ok(Found { reached, stream_idle });
                 }
                 let (mut reached, fault) = self.weighed(target.server(), reached).await;
-                if fault.is_some_and(|fault| fault.code == code::HEADER_MISMATCH) {
+                if fault.is_some_and(|fault| fault.is_mismatch()) {
                     let place = Place { config: Rc::clone(&config), target: target.clone(), at: At::Instances };
                     if self.list_tools(&place).await.is_ok() {
                         let mirrored = self.mirrored_behind(&config, &target, request).await?;
