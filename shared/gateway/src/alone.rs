@@ -69,14 +69,9 @@ impl<P: Platform> Gateway<P> {
             lens: Some(&cleared.passing),
             recall: Some(&recall),
         };
-        let config = &cleared.passing.config;
-        let reached = self.decided(cleared, draft, self.send_alone(config, sending.clone())).await??;
+        let reached = self.decided(cleared, draft, self.send_alone(&cleared.passing.config, sending)).await??;
         draft.recalled(&recall);
-        let mut screened = self.screen_alone(reached).await?;
-        if let Some(mirrored) = self.corrected(cleared, body, &screened).await? {
-            screened = self.screen_alone(self.send_alone(config, Alone { mirrored, ..sending }).await?).await?;
-        }
-        match screened {
+        match self.screen_alone(reached).await? {
             Screened::Native(reached) => self.shown(cleared, (at.clone(), body), draft, reached).await,
             Screened::Read(status, head, body) => {
                 self.blamed(&cleared.passing, &body)?;
@@ -94,7 +89,7 @@ impl<P: Platform> Gateway<P> {
         draft: &mut Draft,
     ) -> Result<Response<P::Body>, Refusal> {
         let passing = &cleared.passing;
-        let owned = Owned {
+        let owned = Rc::new(Owned {
             config: Rc::clone(&passing.config),
             target: passing.target.clone(),
             at: at.clone(),
@@ -102,11 +97,10 @@ impl<P: Platform> Gateway<P> {
             mirrored: self.mirrored(cleared, body).await?,
             trace: draft.trace.clone(),
             repeatable: self.repeatable(passing),
-            recall: Rc::new(Recall::of(passing.caller.principal.binding())),
-        };
-        let recall = Rc::clone(&owned.recall);
-        let patience = self.decided(cleared, draft, self.send_patiently(owned)).await?;
-        draft.recalled(&recall);
+            recall: Recall::of(passing.caller.principal.binding()),
+        });
+        let patience = self.decided(cleared, draft, self.send_patiently(Rc::clone(&owned))).await?;
+        draft.recalled(&owned.recall);
         let reached = match patience {
             Patience::Reached(reached) => reached?,
             Patience::Waiting(awaited) => {
@@ -115,9 +109,17 @@ impl<P: Platform> Gateway<P> {
                 return Ok(self.kept_company(draft, awaited, silence, seal));
             }
         };
-        match self.screen_alone(reached).await? {
+        let mut screened = self.screen_alone(reached).await?;
+        if let Some(mirrored) = self.corrected(cleared, body, &screened).await? {
+            let again = Alone { mirrored, ..owned.as_alone() };
+            screened = self.screen_alone(self.send_alone(&owned.config, again).await?).await?;
+        }
+        match screened {
             Screened::Native(reached) => self.asked_back(cleared, (at, call), draft, reached).await,
-            Screened::Read(status, head, body) => Ok(self.finished(draft, status, &head, body)),
+            Screened::Read(status, head, body) => {
+                self.blamed(passing, &body)?;
+                Ok(self.finished(draft, status, &head, body))
+            }
         }
     }
 
@@ -289,7 +291,7 @@ pub(crate) struct Owned {
     mirrored: Vec<(HeaderName, HeaderValue)>,
     trace: TraceContext,
     repeatable: Repeatable,
-    recall: Rc<Recall>,
+    recall: Recall,
 }
 
 impl Owned {

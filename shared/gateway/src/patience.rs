@@ -2,7 +2,7 @@
 //! connection that was closed shows when something is written to it. A modern caller that leaves cancels (MCP 2026-07-28
 //! basic/patterns/cancellation).
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{
@@ -44,7 +44,7 @@ enum Answering<B> {
 
 impl<P: Platform> Gateway<P> {
     /// Sends a request, and waits for its answer as long as a caller may be left without a word.
-    pub(crate) async fn send_patiently(&self, owned: Owned) -> Patience<P::Body> {
+    pub(crate) async fn send_patiently(&self, owned: Rc<Owned>) -> Patience<P::Body> {
         let gateway = self.clone();
         let sending: Awaited<P::Body> = Box::pin(async move {
             let sending: Alone<'_> = owned.as_alone();
