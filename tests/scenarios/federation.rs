@@ -23,6 +23,7 @@ scenarios! {
     pages_of_all_servers_are_read_to_their_end,
     names_that_are_too_long_are_shortened_and_found,
     lists_lack_what_policy_hides_and_nobody_approved,
+    each_caller_is_shown_what_its_role_may_use,
     progress_and_logs_arrive_from_every_server,
     whatever_is_asked_is_answered_through_the_endpoint,
     a_state_returns_to_the_endpoint_and_tool_it_came_from,
@@ -224,6 +225,35 @@ async fn lists_lack_what_policy_hides_and_nobody_approved(stage: Stage) {
             assert!(tools.contains(&shown.to_owned()), "{era:?} {shown}: {tools:?}");
         }
         assert_eq!(caller.call("new__clock", json!({})).await, "noon", "{era:?}");
+    }
+}
+
+async fn each_caller_is_shown_what_its_role_may_use(stage: Stage) {
+    let policies = r#"
+        permit (principal, action in Action::"discover", resource);
+        permit (principal in Role::"reader", action, resource in Server::"old");
+        permit (principal, action == Action::"new/echo", resource);
+    "#;
+    let Shared { one, modern, .. } = Shared::running();
+    let setup = Setup::new()
+        .server("old", &[&one.url])
+        .server("new", &[&modern.url])
+        .pins("old", &one.tools().await)
+        .pins("new", &modern.tools().await)
+        .policies(policies);
+    let gateway = stage.open(setup).await;
+    for era in Era::BOTH {
+        let reader = gateway.token().claim("roles", json!(["reader"]));
+        let caller = era.caller(gateway.caller_with("", &reader)).await;
+        let tools = caller.tools().await;
+        let of_old = tools.iter().filter(|name| name.starts_with("old__")).count();
+        assert!(of_old > 5 && tools.len() == of_old + 1 && tools.contains(&"new__echo".to_owned()), "{era:?}: {tools:?}");
+        let caller = era.caller(gateway.caller("")).await;
+        assert_eq!(caller.tools().await, ["new__echo"], "{era:?}");
+        assert_eq!(caller.call("new__echo", json!({ "text": "on" })).await, "on", "{era:?}");
+        for hidden in ["old__echo", "new__whoami"] {
+            caller.try_call(hidden, json!({ "text": "on" })).await.refuses(200, -32602);
+        }
     }
 }
 
