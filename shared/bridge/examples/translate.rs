@@ -197,10 +197,10 @@ impl Era {
         };
         let tools: Vec<_> = grown((0..).map(tool));
         let mut list = json!({ "tools": tools });
-        if self == Self::Modern {
-            if let Some(members) = list.as_object_mut() {
-                members.extend([("ttlMs".to_owned(), 60_000.into()), ("cacheScope".to_owned(), "public".into())]);
-            }
+        if self == Self::Modern
+            && let Some(members) = list.as_object_mut()
+        {
+            members.extend([("ttlMs".to_owned(), 60_000.into()), ("cacheScope".to_owned(), "public".into())]);
         }
         self.result(&list)
     }
