@@ -46,7 +46,7 @@ pub(crate) struct Options {
     /// Measure this part alone; may be said several times
     #[arg(long = "only", value_name = "PART", value_parser = PARTS)]
     parts: Vec<String>,
-    /// Of the compared rows, measure those whose title contains this alone, beside the direct one and the bare Worker
+    /// Measure only the rows whose title contains this, beside the direct one and the bare Worker
     #[arg(long, value_name = "TEXT")]
     row: Option<String>,
 }
@@ -76,13 +76,14 @@ impl Options {
             None => artifacts::worker(workspace, artifacts::Build::Gateway).await?,
         };
         let mut hosted = Hosted { module: Some(module::measure(&modules)?), ..Hosted::default() };
+        let effort = if self.quick { Effort::QUICK } else { Effort::FULL };
         let setting = Setting::start(workspace, modules).await?;
         if self.wants(STORAGE) {
             let mut step = Step::begin("requests to storage");
-            hosted.trips = trips::count(&setting, &mut step).await?;
+            let courses = trips::COURSES.into_iter().filter(|course| self.wants_row(course));
+            hosted.trips = trips::count(&setting, courses, effort, &mut step).await?;
             step.done();
         }
-        let effort = if self.quick { Effort::QUICK } else { Effort::FULL };
         for group in groups {
             let mut step = Step::begin(group.title);
             hosted.groups.push(measure::group(&setting, &group, effort, &mut step).await?);
@@ -93,11 +94,14 @@ impl Options {
 
     fn groups(&self) -> Vec<rows::Group> {
         let mut groups: Vec<_> = rows::groups().into_iter().filter(|group| self.wants(group.name)).collect();
-        if let Some(text) = &self.row {
-            let is_wanted = |course: &rows::Course| course.is_measure() || course.title.contains(text.as_str());
-            groups.iter_mut().for_each(|group| group.courses.retain(is_wanted));
-        }
         groups
+            .iter_mut()
+            .for_each(|group| group.courses.retain(|course| course.is_measure() || self.wants_row(course)));
+        groups
+    }
+
+    fn wants_row(&self, course: &rows::Course) -> bool {
+        self.row.as_ref().is_none_or(|text| course.title.contains(text.as_str()))
     }
 }
 

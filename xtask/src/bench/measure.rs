@@ -100,11 +100,13 @@ pub(super) struct Effort {
     warming: u64,
     /// In how many rounds' worth of calls the processor time is measured.
     weighing: u64,
+    /// Of how many calls the requests to storage are counted; half as many go before.
+    pub(super) counted: u64,
 }
 
 impl Effort {
-    pub(super) const QUICK: Self = Self { rounds: 10, warming: 5_000, weighing: 4 };
-    pub(super) const FULL: Self = Self { rounds: 40, warming: 20_000, weighing: 10 };
+    pub(super) const QUICK: Self = Self { rounds: 10, warming: 5_000, weighing: 4, counted: 800 };
+    pub(super) const FULL: Self = Self { rounds: 40, warming: 20_000, weighing: 10, counted: 3_200 };
 }
 
 /// A course, those who call on it, and what they found.

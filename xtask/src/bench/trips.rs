@@ -11,6 +11,7 @@ use crate::progress::Step;
 
 use super::{
     load::{self, Caller, Target},
+    measure::Effort,
     rows::{Asked, Course, Way},
     setting::{self, Setting},
     upstream::Upstream,
@@ -85,27 +86,32 @@ pub(super) const COURSES: [Course; 3] = [
 ///
 /// # Errors
 /// If a call is not answered as it should be, or is not found among the counted.
-pub(super) async fn count(setting: &Setting, step: &mut Step) -> Result<Vec<Trips>> {
+pub(super) async fn count(
+    setting: &Setting,
+    courses: impl Iterator<Item = Course>,
+    effort: Effort,
+    step: &mut Step,
+) -> Result<Vec<Trips>> {
     let mut trips = Vec::new();
-    for course in COURSES {
+    for course in courses {
         let target = setting.target(course)?;
         let mut callers = setting::callers(&target, WIDEST).await?;
         for connections in CONNECTIONS {
-            step.note(&format!("{}: {CALLS} calls, {connections} at a time", course.title));
-            let counts = drive(&target, &mut callers, connections).await?;
+            step.note(&format!("{}: {} calls, {connections} at a time", course.title, effort.counted));
+            let counts = drive(&target, &mut callers, connections, effort.counted).await?;
             trips.push(Trips { what: course.title, connections, counts });
         }
     }
     Ok(trips)
 }
 
-async fn drive(target: &Target, callers: &mut [Caller], connections: usize) -> Result<Counts> {
+async fn drive(target: &Target, callers: &mut [Caller], connections: usize, calls: u64) -> Result<Counts> {
     // After a rest, or when suddenly more is asked for, leases do not cover what comes: that is not yet warm.
-    load::round(target, callers.iter_mut().take(connections), WARM_CALLS).await?;
+    load::round(target, callers.iter_mut().take(connections), calls / 2).await?;
     let url = format!("http://{}/counts", target.address);
     let http = reqwest::Client::builder().no_proxy().build()?;
     http.delete(&url).send().await?.error_for_status()?;
-    let sample = load::round(target, callers.iter_mut().take(connections), CALLS).await?;
+    let sample = load::round(target, callers.iter_mut().take(connections), calls).await?;
     tokio::time::sleep(SETTLE).await;
     let counts = http.get(&url).send().await?.error_for_status()?.json::<Counts>().await;
     let counts = counts.context("the counting Worker does not tell")?;
@@ -122,8 +128,6 @@ fn by_binding(tally: &BTreeMap<String, u64>) -> String {
     parts.join(", ")
 }
 
-const CALLS: u64 = 3_200;
-const WARM_CALLS: u64 = 1_600;
 const CONNECTIONS: [usize; 2] = [1, WIDEST];
 const WIDEST: usize = 16;
 /// The gateway gathers outcomes for at most a second, and settles with its ledgers in the next.
