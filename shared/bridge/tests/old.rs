@@ -10,7 +10,7 @@
     reason = "a golden file that cannot be read fails its test"
 )]
 
-use std::{fs, path::Path};
+use std::fs;
 
 use bridge::{
     facade::{Action, Channel, End, Event, Facade, Hop, Method, Moment, Request},
@@ -21,16 +21,16 @@ use serde_json::{Value, json};
 
 #[test]
 fn every_case_goes_as_it_was_written_down() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/old");
-    let mut paths: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> = fs::read_dir("tests/golden/old").unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(paths.len() >= 12, "one for each case");
     for path in paths {
         let golden: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         let played = play(&golden);
-        match std::env::var("BLESS").is_ok() {
+        match option_env!("BLESS").is_some() {
             true => fs::write(&path, spell(&played)).unwrap(),
-            false => assert_eq!(spell(&golden), spell(&played), "{}", path.display()),
+            // Whether an object keeps the order of its members is up to who else uses serde_json.
+            false => assert!(golden == played, "{}: {}", path.display(), spell(&played)),
         }
     }
 }

@@ -27,7 +27,7 @@ fn every_row_of_the_table_goes_as_it_was_written_down() {
     let mut paths: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     assert!(paths.len() >= 15, "one for each row at least");
-    let writes = std::env::var("BLESS").is_ok();
+    let writes = option_env!("BLESS").is_some();
     for path in paths {
         let golden: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         let played = play(&golden);
@@ -42,7 +42,8 @@ fn every_row_of_the_table_goes_as_it_was_written_down() {
 fn compare(path: &Path, golden: &Value, played: &Value) {
     let (expected, got) = (golden["steps"].as_array().unwrap(), played["steps"].as_array().unwrap());
     for (expected, got) in expected.iter().zip(got) {
-        assert_eq!(spell_step(expected), spell_step(got), "{}", path.display());
+        // Whether an object keeps the order of its members is up to who else uses serde_json.
+        assert!(expected == got, "{}\n{}\n{}", path.display(), spell_step(expected), spell_step(got));
     }
 }
 
@@ -67,7 +68,7 @@ struct Player {
 
 impl Player {
     fn new(golden: &Value) -> Self {
-        let session = golden.get("terms").map(|terms| URL_SAFE_NO_PAD.encode(terms.to_string()));
+        let session = golden.get("terms").map(|terms| URL_SAFE_NO_PAD.encode(mcp::canonical::text(terms)));
         Self { up: Up::new(), session, now: START, random: 1 }
     }
 
@@ -93,7 +94,7 @@ impl Player {
             None => self.session.clone(),
         };
         let session_id = session.as_deref();
-        let message = event.get("message").map(Value::to_string).unwrap_or_default();
+        let message = event.get("message").map(mcp::canonical::text).unwrap_or_default();
         let number = |name: &str| event[name].as_u64();
         let moment = Moment { now: self.now, random: [self.random; 32] };
         let event = if let Some(channel) = number("post") {

@@ -46,7 +46,8 @@ struct Refused {
 #[test]
 fn every_rule_of_the_ladder_holds() {
     for (name, row) in crate::rows::<Row>("claim") {
-        let text = row.body.to_string();
+        // Whether an object keeps the order of its members is up to who else uses serde_json.
+        let text = mcp::canonical::text(&row.body);
         let body = mcp::jsonrpc::parse(text.as_bytes()).unwrap();
         let found = match claim::classify(&body, &crate::mirrors(&row.headers)) {
             Ok(Claim::Legacy) => Expected::Legacy,
