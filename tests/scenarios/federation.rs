@@ -247,7 +247,10 @@ async fn each_caller_is_shown_what_its_role_may_use(stage: Stage) {
         let caller = era.caller(gateway.caller_with("", &reader)).await;
         let tools = caller.tools().await;
         let of_old = tools.iter().filter(|name| name.starts_with("old__")).count();
-        assert!(of_old > 5 && tools.len() == of_old + 1 && tools.contains(&"new__echo".to_owned()), "{era:?}: {tools:?}");
+        assert!(
+            of_old > 5 && tools.len() == of_old + 1 && tools.contains(&"new__echo".to_owned()),
+            "{era:?}: {tools:?}"
+        );
         let caller = era.caller(gateway.caller("")).await;
         assert_eq!(caller.tools().await, ["new__echo"], "{era:?}");
         assert_eq!(caller.call("new__echo", json!({ "text": "on" })).await, "on", "{era:?}");
