@@ -208,9 +208,9 @@ async fn headers_are_repeated_as_the_tools_say_now(stage: Stage) {
     let message = alice.message("tools/call", json!({ "name": "call", "arguments": arguments.clone() }));
     let answer = alice.post(&message).header("mcp-param-region", "north").send().await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "done"));
-    for server in ["odd", ""] {
+    for (server, kind) in [("odd", "later"), ("", "header")] {
         // Here the gateway repeats it, and learns late that it has to.
-        let (setup, path) = odd("later");
+        let (setup, path) = odd(kind);
         let gateway = stage.open(setup).await;
         let path_of = if server.is_empty() { "/mcp" } else { "/mcp/odd" };
         let legacy = gateway.caller(server).endpoint(path_of).open().await;

@@ -1,12 +1,9 @@
 //! Do many servers look like one? Under names that lead back, each with what it says, and none at the cost of the others.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
-use tokio::time::timeout;
 use turnpike_tests::{
     Gateway, Stage,
-    client::{Caller, Client, Era, MODERN, Stream, answers, retried},
+    client::{Era, MODERN, Stream, answers, retried},
     faulty::Upstream,
     fixture::{Fixture, Shared},
     issuer::{Token, fresh},
@@ -24,21 +21,13 @@ scenarios! {
     names_that_are_too_long_are_shortened_and_found,
     lists_lack_what_policy_hides_and_nobody_approved,
     each_caller_is_shown_what_its_role_may_use,
-    progress_and_logs_arrive_from_every_server,
     whatever_is_asked_is_answered_through_the_endpoint,
     a_state_returns_to_the_endpoint_and_tool_it_came_from,
-    changes_of_one_server_are_heard_on_the_one_stream,
-    changes_of_one_server_are_heard_in_a_session,
-    a_server_that_hangs_and_one_that_is_dead_cost_their_own_entries,
     what_belongs_to_no_server_is_told_apart,
     servers_of_others_are_not_there,
     limits_and_records_name_the_server_and_its_tool,
     a_list_holds_as_long_as_its_shortest_part,
-    a_caller_that_leaves_cancels_in_its_own_era,
     a_session_with_all_servers_survives_a_restart,
-    an_endpoint_shows_what_it_was_told_to,
-    an_endpoint_that_is_not_there_is_404,
-    each_endpoint_has_its_own_metadata,
 }
 
 async fn a_call_reaches_the_server_in_its_name(stage: Stage) {
@@ -260,35 +249,6 @@ async fn each_caller_is_shown_what_its_role_may_use(stage: Stage) {
     }
 }
 
-async fn progress_and_logs_arrive_from_every_server(stage: Stage) {
-    let gateway = two(stage).await;
-    for era in Era::BOTH {
-        let caller = match era {
-            Era::Legacy => Caller::Legacy(gateway.caller("").open().await),
-            Era::Modern => Caller::Modern(gateway.caller("").modern().log_level("info")),
-        };
-        if era == Era::Legacy {
-            assert_eq!(caller.result("logging/setLevel", json!({ "level": "info" })).await, json!({}));
-        }
-        for server in ["old", "new"] {
-            let arguments = json!({ "steps": 3, "step_ms": 50 });
-            let meta = json!({ "progressToken": 7 });
-            let params = json!({ "name": format!("{server}__slow"), "arguments": arguments, "_meta": meta });
-            let said = messages(caller.stream("tools/call", params).await).await;
-            let steps: Vec<&Value> = said
-                .iter()
-                .filter(|one| one["params"]["progressToken"] == 7)
-                .map(|one| &one["params"]["progress"])
-                .collect();
-            assert_eq!(steps, [1, 2, 3], "{era:?} {server}: {said:?}");
-            let params = json!({ "name": format!("{server}__test_tool_with_logging"), "arguments": {} });
-            let said = messages(caller.stream("tools/call", params).await).await;
-            let logs = said.iter().filter(|one| one["method"] == "notifications/message").count();
-            assert_eq!(logs, 3, "{era:?} {server}: {said:?}");
-        }
-    }
-}
-
 async fn whatever_is_asked_is_answered_through_the_endpoint(stage: Stage) {
     let gateway = two(stage).await;
     for era in Era::BOTH {
@@ -337,89 +297,6 @@ async fn a_state_returns_to_the_endpoint_and_tool_it_came_from(stage: Stage) {
         stranger.retry("tools/call", &params, &asked, said.clone()).await.refuses(200, -32602);
         let last = client.request("tools/call", retried(&params, &asked, said)).await;
         assert_eq!(last.text(), "state-ok", "{server}");
-    }
-}
-
-async fn changes_of_one_server_are_heard_on_the_one_stream(stage: Stage) {
-    let [old, new] = [Fixture::start("old", &[]), Fixture::start("new", &["--era", "modern"])];
-    let gateway = stage.open(Setup::new().server("old", &[&old.url]).server("new", &[&new.url])).await;
-    let client = gateway.caller("").modern();
-    for (server, fixture) in [("old", &old), ("new", &new)] {
-        let watched = format!("mcp+{server}+test://watched-resource");
-        let wanted = json!({ "toolsListChanged": true, "resourceSubscriptions": [watched] });
-        let message = client.message("subscriptions/listen", json!({ "notifications": wanted }));
-        let mut stream = client.post(&message).stream().await;
-        assert_eq!((stream.status, &stream.headers["content-type"]), (200, &"text/event-stream".parse().unwrap()));
-        let acknowledged = stream.message().await.unwrap();
-        assert_eq!(acknowledged["method"], "notifications/subscriptions/acknowledged", "{server}: {acknowledged}");
-        assert_eq!(acknowledged["params"]["notifications"], wanted, "{server}: {acknowledged}");
-        redescribe(fixture).await;
-        let changed = heard(&mut stream, "notifications/tools/list_changed").await;
-        assert_eq!(changed["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], message["id"], "{changed}");
-        client.call(&format!("{server}__touch"), json!({})).await;
-        let updated = heard(&mut stream, "notifications/resources/updated").await;
-        assert_eq!(updated["params"]["uri"], watched, "{server}");
-        assert_eq!(updated["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], message["id"], "{updated}");
-    }
-}
-
-async fn changes_of_one_server_are_heard_in_a_session(stage: Stage) {
-    let [old, new] = [Fixture::start("old", &[]), Fixture::start("new", &["--era", "modern"])];
-    let gateway = stage.open(Setup::new().server("old", &[&old.url]).server("new", &[&new.url])).await;
-    let client = gateway.caller("").open().await;
-    let mut stream = client.listen(None).await;
-    assert_eq!(stream.status, 200);
-    for (server, fixture) in [("old", &old), ("new", &new)] {
-        let watched = format!("mcp+{server}+test://watched-resource");
-        let subscribed = client.request("resources/subscribe", json!({ "uri": watched })).await;
-        assert_eq!(subscribed.reply()["result"], json!({}), "{server}: {subscribed:?}");
-        redescribe(fixture).await;
-        heard(&mut stream, "notifications/tools/list_changed").await;
-        client.call(&format!("{server}__touch"), json!({})).await;
-        let updated = heard(&mut stream, "notifications/resources/updated").await;
-        assert_eq!(updated["params"]["uri"], watched, "{server}");
-        let subscribed = client.request("resources/unsubscribe", json!({ "uri": watched })).await;
-        assert_eq!(subscribed.reply()["result"], json!({}), "{server}: {subscribed:?}");
-    }
-    client.request("resources/subscribe", json!({ "uri": "mcp+nobody+test://x" })).await.refuses(200, -32602);
-}
-
-async fn a_server_that_hangs_and_one_that_is_dead_cost_their_own_entries(stage: Stage) {
-    let upstream = Upstream::shared();
-    let hanging = Fixture::start("hanging", &["--hang"]);
-    let mut setup = Setup::new()
-        .server_with("hanging", &[&hanging.url], |server| server.timeout_ms = HANGS_MS)
-        .server("dead", &["http://127.0.0.1:1/mcp"]);
-    for n in 1..=8 {
-        let kind = if n % 2 == 0 { "modern" } else { "legacy" };
-        setup = setup.server(&format!("s{n}"), &[&upstream.url(&format!("{kind}~{}", fresh("path")))]);
-    }
-    let gateway = stage.open(setup).await;
-    for era in Era::BOTH {
-        let answered = async {
-            let caller = era.caller(gateway.caller("")).await;
-            let listed = caller.result("tools/list", json!({})).await;
-            (caller, listed)
-        };
-        let (caller, listed) =
-            timeout(Duration::from_millis(HANGS_MS / 2), answered).await.expect("nobody waits for it");
-        let tools = listed["tools"].as_array().unwrap();
-        assert_eq!(
-            tools.iter().filter(|tool| tool["name"].as_str().unwrap().ends_with("__first")).count(),
-            8,
-            "{listed}"
-        );
-        let unavailable = json!([
-            { "server": "dead", "reason": "unreachable" },
-            { "server": "hanging", "reason": "timeout" },
-        ]);
-        assert_eq!(listed["_meta"][UNAVAILABLE], unavailable, "{era:?}: {listed}");
-        if era == Era::Modern {
-            assert_eq!(listed["ttlMs"], 0, "what lacks something holds for no time");
-        }
-        assert_eq!(caller.call("s1__first", json!({})).await, "first", "{era:?}");
-        let refused = caller.try_call("dead__first", json!({})).await;
-        assert_eq!(refused.code(), -32603, "{era:?}: {refused:?}");
     }
 }
 
@@ -534,29 +411,6 @@ async fn a_list_holds_as_long_as_its_shortest_part(stage: Stage) {
     }
 }
 
-async fn a_caller_that_leaves_cancels_in_its_own_era(stage: Stage) {
-    let gateway = two(stage).await;
-    let Shared { one, modern, .. } = Shared::running();
-    for (server, fixture) in [("old", one), ("new", modern)] {
-        for era in Era::BOTH {
-            let caller = era.caller(gateway.caller("")).await;
-            let label = fresh("label");
-            // What is to be cancelled waits for that as long as it takes.
-            let (ms, expected) = if era == Era::Modern { (60_000, "cancelled") } else { (2_000, "finished") };
-            let params = json!({ "name": format!("{server}__hold"), "arguments": { "label": label, "ms": ms } });
-            let request = match &caller {
-                Caller::Legacy(client) => client.post(client.message("tools/call", params).to_string()),
-                Caller::Modern(client) => client.post(&client.message("tools/call", params)),
-            };
-            let call = tokio::task::spawn_local(async move { drop(messages(request.stream().await).await) });
-            eventually("the call runs", async || fixture.held(&label).await == "running").await;
-            call.abort();
-            eventually("the call ends", async || fixture.held(&label).await != "running").await;
-            assert_eq!(fixture.held(&label).await, expected, "{era:?} {server}");
-        }
-    }
-}
-
 async fn a_session_with_all_servers_survives_a_restart(stage: Stage) {
     let gateway = two(stage).await;
     let client = gateway.caller("").open().await;
@@ -570,92 +424,19 @@ async fn a_session_with_all_servers_survives_a_restart(stage: Stage) {
     client.try_call("old__echo", json!({ "text": "?" })).await.refuses(404, -32001);
 }
 
-async fn an_endpoint_shows_what_it_was_told_to(stage: Stage) {
-    let Shared { one, modern, .. } = Shared::running();
-    let setup = Setup::new().server("old", &[&one.url]).server("new", &[&modern.url]).endpoint(&json!({
-        "name": "research", "instructions": "Only for research.", "prompts": ["old"],
-        "tools": [
-            { "server": "new", "tool": "echo", "name": "say", "title": "Say it", "description": "Says it again" },
-            { "server": "old", "tool": "test_elicitation" },
-        ],
-    }));
-    let gateway = stage.open(setup).await;
-    for era in Era::BOTH {
-        let token = gateway.token();
-        let caller = era.caller(gateway.caller_with("@research", &token)).await;
-        let listed = caller.result("tools/list", json!({})).await["tools"].clone();
-        let names: Vec<&Value> = listed.as_array().unwrap().iter().map(|tool| &tool["name"]).collect();
-        assert_eq!(names, ["say", "old__test_elicitation"], "{era:?}");
-        assert_eq!((&listed[0]["title"], &listed[0]["description"]), (&json!("Say it"), &json!("Says it again")));
-        assert_eq!(caller.call("say", json!({ "text": "on" })).await, "on", "{era:?}");
-        let params = json!({ "name": "old__test_elicitation", "arguments": { "message": "who?" } });
-        let (reply, asked) = caller.answering("tools/call", &params, &content(), "").await;
-        assert_eq!(asked, ["elicitation/create"], "{era:?}: {reply}");
-        for hidden in ["new__echo", "echo", "old__echo", "new__whoami"] {
-            caller.try_call(hidden, json!({ "text": "on" })).await.refuses(200, -32602);
-        }
-        let prompts = caller.listed("prompts/list", "name").await;
-        assert!(prompts.iter().all(|name| name.starts_with("old__")) && !prompts.is_empty(), "{era:?}: {prompts:?}");
-        assert_eq!(caller.listed("resources/list", "uri").await, [""; 0], "{era:?}");
-        let uri = "mcp+old+test://static-text";
-        assert!([-32602, -32002].contains(&caller.request("resources/read", json!({ "uri": uri })).await.code()));
-        let is_say = |entry: &Value| entry["server"] == "new" && entry["calls"][0]["target"] == "echo";
-        gateway.audit(&token, |entries| entries.iter().any(is_say)).await;
-    }
-    let discovered = gateway.caller("@research").modern().result("server/discover", json!({})).await;
-    assert_eq!(discovered["instructions"], "Only for research.", "{discovered}");
-}
-
-async fn an_endpoint_that_is_not_there_is_404(stage: Stage) {
-    let setup = Setup::new().server("old", &[&Shared::running().one.url]).endpoint(&json!({
-        "name": "theirs", "tenants": ["somebody-else"], "servers": ["old"],
-    }));
-    let gateway = stage.open(setup).await;
-    for endpoint in ["@theirs", "@nobodys"] {
-        gateway.caller(endpoint).modern().request("tools/list", json!({})).await.refuses(404, -32000);
-        gateway.caller(endpoint).initialize("2025-11-25").await.refuses(404, -32000);
-    }
-}
-
-async fn each_endpoint_has_its_own_metadata(stage: Stage) {
-    let setup = Setup::new().server("old", &[&Shared::running().one.url]).endpoint(&json!({
-        "name": "research", "servers": ["old"],
-    }));
-    let gateway = stage.open(setup).await;
-    for (path, endpoint) in [("/mcp", ""), ("/mcp/@research", "@research")] {
-        let well_known = format!("/.well-known/oauth-protected-resource{path}");
-        let metadata = gateway.client().exact("GET", &well_known).send().await;
-        assert_eq!(
-            (metadata.status, &metadata.json()["resource"]),
-            (200, &json!(format!("{}{path}", gateway.origin())))
-        );
-        let client: Client = gateway.client().server(endpoint);
-        let refused = client.modern().request("tools/list", json!({})).await;
-        assert_eq!(refused.status, 401, "{refused:?}");
-        let challenge = refused.header("www-authenticate");
-        let expected = format!("resource_metadata=\"{}{well_known}\"", gateway.origin());
-        assert!(challenge.contains(&expected), "{challenge}");
-        let audience = format!("{}{path}", gateway.origin());
-        let narrow = gateway.client().server(endpoint).token(Token::fresh(&audience).text()).modern();
-        assert_eq!(narrow.call("old__echo", json!({ "text": "on" })).await, "on", "{path}");
-        let elsewhere = gateway.client().server("old").token(Token::fresh(&audience).text()).modern();
-        assert_eq!(elsewhere.request("tools/list", json!({})).await.status, 401, "{path}");
-    }
-}
-
 /// A gateway with a server of each era, `old` and `new`.
-async fn two(stage: Stage) -> Gateway {
+pub(crate) async fn two(stage: Stage) -> Gateway {
     let Shared { one, modern, .. } = Shared::running();
     stage.open(Setup::new().server("old", &[&one.url]).server("new", &[&modern.url])).await
 }
 
 /// Changes the list of tools of `fixture`.
-async fn redescribe(fixture: &Fixture) {
+pub(crate) async fn redescribe(fixture: &Fixture) {
     fixture.call("redescribe", json!({ "description": fresh("It says what time it may be") })).await;
 }
 
 /// Everything a stream says.
-async fn messages(mut stream: Stream) -> Vec<Value> {
+pub(crate) async fn messages(mut stream: Stream) -> Vec<Value> {
     let mut messages = Vec::new();
     while let Some(message) = stream.message().await {
         messages.push(message);
@@ -664,7 +445,7 @@ async fn messages(mut stream: Stream) -> Vec<Value> {
 }
 
 /// The next notification of `method` on a stream.
-async fn heard(stream: &mut Stream, method: &str) -> Value {
+pub(crate) async fn heard(stream: &mut Stream, method: &str) -> Value {
     while let Some(message) = stream.message().await {
         if message["method"] == method {
             return message;
@@ -674,7 +455,7 @@ async fn heard(stream: &mut Stream, method: &str) -> Value {
 }
 
 /// What every form in these scenarios is filled in with.
-fn content() -> Value {
+pub(crate) fn content() -> Value {
     json!({
         "username": "ada", "email": "ada@example.com", "name": "Ada", "color": "blue", "ok": true,
         "context": "tests", "word": "sesame"
@@ -682,6 +463,6 @@ fn content() -> Value {
 }
 
 /// Where a list says whose entries it lacks.
-const UNAVAILABLE: &str = bridge::federation::part::UNAVAILABLE;
+pub(crate) const UNAVAILABLE: &str = bridge::federation::part::UNAVAILABLE;
 /// How long the gateway itself would wait for the server that hangs.
-const HANGS_MS: u64 = 40_000;
+pub(crate) const HANGS_MS: u64 = 40_000;

@@ -103,7 +103,7 @@ impl<F: Facade> Stage<F> {
         while !actions.is_empty() {
             for action in std::mem::take(&mut actions) {
                 match action {
-                    Action::Send(request) => actions.extend(self.served(request.hop, &request.body, result)),
+                    Action::Request(request) => actions.extend(self.served(request.hop, &request.body, result)),
                     Action::Answer(answer) => {
                         self.session_id = answer.session_id.or(self.session_id.take());
                         let message = black_box(answer.message).unwrap_or_default();
@@ -197,8 +197,10 @@ impl Era {
         };
         let tools: Vec<_> = grown((0..).map(tool));
         let mut list = json!({ "tools": tools });
-        if self == Self::Modern {
-            (list["ttlMs"], list["cacheScope"]) = (60_000.into(), "public".into());
+        if self == Self::Modern
+            && let Some(members) = list.as_object_mut()
+        {
+            members.extend([("ttlMs".to_owned(), 60_000.into()), ("cacheScope".to_owned(), "public".into())]);
         }
         self.result(&list)
     }

@@ -69,14 +69,9 @@ impl<P: Platform> Gateway<P> {
             lens: Some(&cleared.passing),
             recall: Some(&recall),
         };
-        let config = &cleared.passing.config;
-        let reached = self.decided(cleared, draft, self.send_alone(config, sending.clone())).await??;
+        let reached = self.decided(cleared, draft, self.send_alone(&cleared.passing.config, sending)).await??;
         draft.recalled(&recall);
-        let mut screened = self.screen_alone(reached).await?;
-        if let Some(mirrored) = self.corrected(cleared, body, &screened).await? {
-            screened = self.screen_alone(self.send_alone(config, Alone { mirrored, ..sending }).await?).await?;
-        }
-        match screened {
+        match self.screen_alone(reached).await? {
             Screened::Native(reached) => self.shown(cleared, (at.clone(), body), draft, reached).await,
             Screened::Read(status, head, body) => {
                 self.blamed(&cleared.passing, &body)?;

@@ -16,6 +16,7 @@ use crate::{
     answer::is_type,
     course::At,
     draft::Draft,
+    faults::Fault,
     instances::Reached,
     pipeline::{Cleared, Passing},
     platform::Platform,
@@ -135,14 +136,23 @@ pub(crate) struct Seal {
 impl Seal {
     /// `message` as the caller hears it on a stream, or why that is cut off.
     pub(crate) fn said(&self, message: &str) -> Result<String, String> {
-        match self.seal(message) {
+        let fault = memchr::memmem::find(message.as_bytes(), FAULT).and_then(|_| Fault::of(message.as_bytes()));
+        let told = match fault {
+            Some(fault) => fault.blame(&self.declared()).map(|()| Cow::Borrowed(message)),
+            None => self.seal(message),
+        };
+        match told {
             Ok(message) => Ok(message.into_owned()),
-            Err(refusal @ Refusal::Lacks(_)) => {
+            Err(refusal @ (Refusal::Lacks(_) | Refusal::Misfit(_))) => {
                 let id = Members::parse(message).ok().and_then(|message| message.raw("id").map(str::to_owned));
                 Ok(refusal.message(id.as_deref().unwrap_or("null")))
             }
             Err(refusal) => Err(refusal.reason()),
         }
+    }
+
+    fn declared(&self) -> serde_json::Value {
+        serde_json::from_str(&self.capabilities).unwrap_or_default()
     }
 
     /// `message` with its `requestState` sealed, if it has one.
@@ -158,8 +168,8 @@ impl Seal {
         if text::result_type(&result) != ResultType::InputRequired {
             return Ok(Cow::Borrowed(message));
         }
-        let declared = serde_json::from_str(&self.capabilities).unwrap_or_default();
-        let lacking = demand::lacking(&result, &declared).map_err(|error| Refusal::Garbage(error.to_string()))?;
+        let lacking =
+            demand::lacking(&result, &self.declared()).map_err(|error| Refusal::Garbage(error.to_string()))?;
         if let Some(lacking) = lacking {
             return Err(Refusal::Lacks(lacking));
         }
@@ -193,6 +203,8 @@ fn garbage(unreadable: text::Unreadable) -> Refusal {
     Refusal::Garbage(unreadable.to_string())
 }
 
+/// Without it no answer is one of the errors about a hop.
+const FAULT: &[u8] = b"-3202";
 /// Without it no answer asks anything.
 const MARK: &[u8] = b"input_required";
 /// How long a server's question may wait for its answer.

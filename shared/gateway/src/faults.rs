@@ -6,6 +6,7 @@ use bridge::{
     demand,
     probe::{self, Era, Verdict},
 };
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use mcp::{Body, jsonrpc::code};
 use registry::{EraSetting, Server};
@@ -47,7 +48,10 @@ impl Fault {
     }
 
     /// Nothing, if it is for a caller that declared `declared` to know.
-    fn blame(&self, declared: &Value) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// What the caller is told instead.
+    pub(crate) fn blame(&self, declared: &Value) -> Result<(), Refusal> {
         let own = |what: &str| Err(Refusal::Misfit(format!("it answered {} ({what})", self.code)));
         match self.code {
             code::HEADER_MISMATCH => own("header mismatch"),
@@ -104,8 +108,18 @@ impl<P: Platform> Gateway<P> {
         reached: Reached<P::Body>,
     ) -> (Reached<P::Body>, Option<Fault>) {
         let status = reached.answer.response.status();
-        if !status.is_client_error() {
-            return (reached, None);
+        let (reached, bytes) = self.opened_fault(reached).await;
+        let is_evidence = status.is_client_error() && speaks_against_modern(status, &bytes);
+        if is_evidence && self.is_taken_for(server, |era| matches!(era, Era::Modern(_))) {
+            self.doubt(server);
+        }
+        (reached, Fault::of(&bytes))
+    }
+
+    /// An answer, and its body where its status says that it is an error; empty where not.
+    pub(crate) async fn opened_fault(&self, reached: Reached<P::Body>) -> (Reached<P::Body>, Bytes) {
+        if !reached.answer.response.status().is_client_error() {
+            return (reached, Bytes::new());
         }
         let Reached { mut answer, seat } = reached;
         let bytes = match answer.peeked() {
@@ -117,10 +131,7 @@ impl<P: Platform> Gateway<P> {
                 bytes
             }
         };
-        if speaks_against_modern(status, &bytes) && self.is_taken_for(server, |era| matches!(era, Era::Modern(_))) {
-            self.doubt(server);
-        }
-        (Reached { answer, seat }, Fault::of(&bytes))
+        (Reached { answer, seat }, bytes)
     }
 
     /// A server that is taken for a legacy one refuses to be spoken to as one.

@@ -106,21 +106,9 @@ impl<P: Platform> Gateway<P> {
         let place = self.place_of(federated, call, &routed.server).await?;
         let body = jsonrpc::parse(routed.body.as_bytes()).map_err(guard::Refused::from)?;
         let tool = Some(routed.key.as_str()).filter(|_| call.method == "tools/call");
-        if let (Some(tool), None) = (tool, sending.lens) {
-            // A legacy caller repeats nothing: the gateway has to know what the tool's schema says.
-            let _ = self.offer(&place, tool).await;
-        }
         let mirrored = self.repeated(&place, (&body, tool), sending)?;
         let one = Alone { server: place.server(), at: &place.at, text: &routed.body, mirrored, ..sending.clone() };
-        let mut reached = self.send_alone(&federated.config, one.clone()).await?;
-        if sending.lens.is_none() {
-            let (answer, fault) = self.weighed(place.server(), reached).await;
-            reached = answer;
-            if fault.is_some_and(|fault| fault.is_mismatch()) && self.list_tools(&place).await.is_ok() {
-                let mirrored = self.repeated(&place, (&body, tool), sending)?;
-                reached = self.send_alone(&federated.config, Alone { mirrored, ..one }).await?;
-            }
-        }
+        let reached = self.send_alone(&federated.config, one).await?;
         self.renamed(federated, (&call.method, &routed.server), reached, place.server().timeout).await
     }
 

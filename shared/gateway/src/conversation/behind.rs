@@ -4,6 +4,7 @@ use std::{rc::Rc, time::Duration};
 
 use bridge::{
     facade::{End, Method, Request},
+    federation::route,
     routing,
 };
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use crate::{
     conversation::{Behind, hop::Beyond},
     course::At,
     definitions::Place,
+    faults::Fault,
     federated::Federated,
     initialize::INSTANCES_TRIED,
     instances::{Missed, Reached, Way},
@@ -105,7 +107,19 @@ impl<P: Platform> Gateway<P> {
             lens: None,
             recall: Some(&recall),
         };
-        self.send_federated(federated, &sending).await
+        let reached = self.send_federated(federated, &sending).await?;
+        let (reached, fault) = self.opened_fault(reached).await;
+        if !Fault::of(&fault).is_some_and(|fault| fault.is_mismatch()) {
+            return Ok(reached);
+        }
+        // A legacy caller repeats nothing in headers: the tools were not looked at yet, or say something else now.
+        let Body::Single(Message::Request(call)) = &body else { return Ok(reached) };
+        let Ok(route::Way::One(routed)) = route::route(&federated.view, call) else { return Ok(reached) };
+        let place = self.place_of(federated, call, &routed.server).await?;
+        match self.list_tools(&place).await {
+            Ok(_) => self.send_federated(federated, &sending).await,
+            Err(_) => Ok(reached),
+        }
     }
 
     /// Sends `request` to the instance that has the session, or to the first that takes it. The next one is tried only
