@@ -278,8 +278,7 @@ async fn a_session_the_server_lost_is_opened_again_once(stage: Stage) {
     let mut fixture = Fixture::start("forgetful", &[]);
     let upstream = Upstream::shared();
     let [not_found, no_session] = ["not-found", "no-valid-session"].map(|fault| format!("{fault}~{}", fresh("path")));
-    let setup = Setup::new()
-        .server("forgetful", &[&fixture.url])
+    let setup = restarting("forgetful", &fixture)
         .server("never", &[&upstream.url(&not_found)])
         .server("neither", &[&upstream.url(&no_session)]);
     let gateway = stage.open(setup).await;
@@ -305,7 +304,7 @@ async fn a_session_the_server_lost_is_opened_again_once(stage: Stage) {
 
 async fn a_call_that_said_something_is_not_sent_again(stage: Stage) {
     let mut fixture = Fixture::start("dying", &[]);
-    let gateway = stage.open(Setup::new().server("dying", &[&fixture.url])).await;
+    let gateway = stage.open(restarting("dying", &fixture)).await;
     let client = gateway.caller("dying").modern();
     let arguments = json!({ "steps": 100, "step_ms": 100 });
     let params = json!({ "name": "slow", "arguments": arguments, "_meta": { "progressToken": "p" } });
@@ -323,7 +322,7 @@ async fn a_call_that_said_something_is_not_sent_again(stage: Stage) {
 
 async fn a_parked_call_whose_session_was_lost_is_an_error(stage: Stage) {
     let mut fixture = Fixture::start("forgetful", &[]);
-    let gateway = stage.open(Setup::new().server("forgetful", &[&fixture.url])).await;
+    let gateway = stage.open(restarting("forgetful", &fixture)).await;
     let (client, params, asked) = parked(&gateway, "forgetful").await;
     fixture.restart();
     let answer = client.retry("tools/call", &params, &asked, answers(&asked, &content(), "")).await;
@@ -442,6 +441,13 @@ fn content() -> Value {
     json!({
         "username": "ada", "email": "ada@example.com", "name": "Ada", "color": "blue", "ok": true,
         "context": "tests", "word": "sesame"
+    })
+}
+
+/// A set-up with a server that restarts, and is not left alone for that.
+fn restarting(name: &str, fixture: &Fixture) -> Setup {
+    Setup::new().server_with(name, &[&fixture.url], |server| {
+        (server.breaker.consecutive_failures, server.breaker.min_requests) = (1_000, 10_000);
     })
 }
 
