@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use turnpike_tests::{
     Gateway, Stage,
-    client::{Answer, Client, Era, Modern, answer_to, answers, retried},
+    client::{Answer, Client, Era, Modern, answer_to, answers},
     faulty::Upstream,
     fixture::{Fixture, Shared},
     issuer::fresh,
@@ -23,7 +23,6 @@ scenarios! {
     a_state_that_was_changed_opens_nothing,
     a_state_belongs_to_the_request_it_was_made_for,
     a_round_that_is_over_is_not_answered_again,
-    a_caller_that_leaves_in_the_middle_of_a_round_cancels_the_call,
     a_stream_that_was_cut_while_the_caller_is_asked_is_resumed,
     an_answer_given_after_the_stream_was_cut_is_heard,
     an_answer_from_another_session_is_not_heard,
@@ -32,9 +31,6 @@ scenarios! {
     a_parked_call_whose_session_was_lost_is_an_error,
     a_parked_call_is_lost_with_the_gateway_and_not_begun_anew,
     a_session_that_was_asking_is_told_what_it_lost_with_the_gateway,
-    a_modern_caller_that_closes_its_stream_cancels_the_call,
-    a_legacy_caller_that_leaves_cancels_nothing,
-    a_legacy_caller_cancels_by_saying_so,
 }
 
 memory_only! {
@@ -203,24 +199,6 @@ async fn a_round_that_is_over_is_not_answered_again(stage: Stage) {
     assert_eq!((&calls["begun"], &calls["finished"]), (&json!(1), &json!(1)), "{calls}");
 }
 
-async fn a_caller_that_leaves_in_the_middle_of_a_round_cancels_the_call(stage: Stage) {
-    let fixture = Fixture::start("legacy", &[]);
-    let gateway = stage.open(Setup::new().server("legacy", &[&fixture.url])).await;
-    let client = gateway.caller("legacy").modern();
-    let label = fresh("label");
-    let params = json!({ "name": "ask_then_hold", "arguments": { "label": label, "ms": 60_000 } });
-    let asked = asked(&client.request("tools/call", params.clone()).await);
-    let said = answers(&asked, &content(), "");
-    let message = client.message("tools/call", retried(&params, &asked, said.clone()));
-    let round = leaving(client.post(&message).stream());
-    eventually("the call goes on", async || fixture.held(&label).await == "running").await;
-    round.abort();
-    eventually("it is cancelled", async || fixture.held(&label).await == "cancelled").await;
-    let answer = client.retry("tools/call", &params, &asked, said).await;
-    assert_eq!(answer.code(), -32602, "what is over is not begun anew: {answer:?}");
-    assert_eq!(fixture.calls("ask_then_hold").await["begun"], 1);
-}
-
 async fn a_stream_that_was_cut_while_the_caller_is_asked_is_resumed(stage: Stage) {
     let fixture = Fixture::start("modern", &["--era", "modern"]);
     let gateway = stage.open(Setup::new().server("asking", &[&fixture.url])).await;
@@ -369,51 +347,6 @@ async fn a_session_that_was_asking_is_told_what_it_lost_with_the_gateway(stage: 
     assert_eq!(client.call("echo", json!({ "text": "on" })).await, "on", "the session goes on");
 }
 
-async fn a_modern_caller_that_closes_its_stream_cancels_the_call(stage: Stage) {
-    let gateway = stage.common().await;
-    let Shared { one, modern, .. } = Shared::running();
-    for (server, fixture) in [("one", one), ("modern", modern)] {
-        let client = gateway.caller(server).modern();
-        let label = fresh("label");
-        let params = json!({ "name": "hold", "arguments": { "label": label, "ms": 60_000 } });
-        let call = leaving(client.post(&client.message("tools/call", params)).stream());
-        eventually("the call runs", async || fixture.held(&label).await == "running").await;
-        call.abort();
-        eventually("it is cancelled", async || fixture.held(&label).await == "cancelled").await;
-    }
-}
-
-async fn a_legacy_caller_that_leaves_cancels_nothing(stage: Stage) {
-    let gateway = stage.common().await;
-    let Shared { one, modern, .. } = Shared::running();
-    for (server, fixture) in [("one", one), ("modern", modern)] {
-        let client = gateway.caller(server).open().await;
-        let label = fresh("label");
-        let call = leaving(held(&client, &label, 1_500).1.stream());
-        eventually("the call runs", async || fixture.held(&label).await == "running").await;
-        call.abort();
-        eventually("it is carried out", async || fixture.held(&label).await != "running").await;
-        assert_eq!(fixture.held(&label).await, "finished", "{server}");
-    }
-}
-
-async fn a_legacy_caller_cancels_by_saying_so(stage: Stage) {
-    let gateway = stage.common().await;
-    let Shared { one, modern, .. } = Shared::running();
-    for (server, fixture) in [("one", one), ("modern", modern)] {
-        let client = gateway.caller(server).open().await;
-        let label = fresh("label");
-        let (id, request) = held(&client, &label, 60_000);
-        let call = leaving(request.stream());
-        eventually("the call runs", async || fixture.held(&label).await == "running").await;
-        let params = json!({ "requestId": id, "reason": "no longer wanted" });
-        let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
-        assert_eq!(client.post(cancel.to_string()).send().await.status, 202, "{server}");
-        eventually("it is cancelled", async || fixture.held(&label).await == "cancelled").await;
-        call.abort();
-    }
-}
-
 async fn a_parked_call_nobody_comes_back_for_is_over(stage: Stage) {
     let fixture = Fixture::start("legacy", &[]);
     let gateway = stage.open(Setup::new().server("legacy", &[&fixture.url])).await;
@@ -488,18 +421,4 @@ async fn cut_while_asking(client: &Client) -> (Value, String) {
 fn reply(question: &Value) -> String {
     let result = answer_to(&question["method"], &content(), "");
     json!({ "jsonrpc": "2.0", "id": question["id"], "result": result }).to_string()
-}
-
-/// A call of `hold`, and its id.
-fn held(client: &Client, label: &str, ms: u64) -> (Value, turnpike_tests::client::Exact) {
-    let call = client.message("tools/call", json!({ "name": "hold", "arguments": { "label": label, "ms": ms } }));
-    (call["id"].clone(), client.post(call.to_string()))
-}
-
-/// A request that waits until it is aborted, and reads its answer until then.
-fn leaving(request: impl Future<Output = turnpike_tests::client::Stream> + 'static) -> tokio::task::JoinHandle<()> {
-    tokio::task::spawn_local(async move {
-        let mut stream = request.await;
-        while stream.message().await.is_some() {}
-    })
 }

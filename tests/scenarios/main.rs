@@ -45,6 +45,7 @@ mod audit;
 mod breaker;
 mod bundle;
 mod cache;
+mod cancelling;
 mod conversation;
 mod endpoints;
 mod eras;
