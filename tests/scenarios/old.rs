@@ -14,8 +14,7 @@ use turnpike_tests::{
     stage::eventually,
 };
 
-memory_only! {
-    "The Worker's build knows the oldest transport from the next merge on.":
+scenarios! {
     an_old_client_has_a_whole_session_with_a_legacy_server,
     an_old_client_has_a_whole_session_with_a_modern_server,
     an_old_client_has_a_whole_session_with_an_old_server,

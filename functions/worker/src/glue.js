@@ -5,7 +5,7 @@ const LATE = "the deadline passed";
 const SMALL_BYTES = 65536;
 const REMEMBERED = 256;
 const memory = new Map();
-const TOLD = ["content-length", "last-event-id", "mcp-session-id", "traceparent", "tracestate", "turnpike-terms"];
+const TOLD = ["authorization", "content-length", "last-event-id", "mcp-session-id", "traceparent", "tracestate", "turnpike-terms"];
 const under_way = new Map();
 const waiting = (globalThis.turnpike_waiting ??= new Set());
 
