@@ -19,9 +19,12 @@ use mcp::{
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
-use crate::routing::{self, Mismatch, Named};
+use crate::{
+    level::Level,
+    routing::{self, Mismatch, Named},
+};
 
-pub use envelope::{CAPABILITIES, CLIENT_INFO, LOG_LEVEL, Level, Terms, Unfit, VERSION, envelope, without_envelope};
+pub use envelope::{CAPABILITIES, CLIENT_INFO, LOG_LEVEL, Terms, Unfit, VERSION, envelope, without_envelope};
 
 /// The era of the body of a POST, with the headers that repeat it.
 ///

@@ -9,7 +9,6 @@
 
 mod call;
 mod capabilities;
-mod level;
 mod opening;
 mod parking;
 mod request;

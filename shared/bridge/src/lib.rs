@@ -9,6 +9,7 @@ pub mod demand;
 pub mod down;
 pub mod facade;
 pub mod federation;
+pub mod level;
 pub mod old;
 pub mod probe;
 pub mod routing;

@@ -9,7 +9,6 @@ mod content;
 mod events;
 mod exchange;
 mod failure;
-mod level;
 mod listening;
 mod opening;
 mod request;
@@ -34,7 +33,6 @@ pub(crate) use self::failure::reason;
 pub use self::{
     asking::{QUESTIONS_MAX, Question, Unaskable, Wanted, answer, responses, wanted},
     failure::{error, object},
-    level::Level,
     opening::{Opening, capabilities, opening},
     request::{Envelope, Round, request},
     result::{Outcome, Schema, failed, result},

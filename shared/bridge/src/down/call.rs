@@ -381,7 +381,7 @@ impl Down {
         let exchange = origin.and_then(|number| Some((number, self.exchanges.get(&number)?)));
         let Some((number, exchange)) = exchange else { return };
         let wanted = exchange.caller.as_ref().and_then(|caller| caller.wishes.log_level);
-        let level = params.string("level").and_then(|level| super::level::Level::parse(&level));
+        let level = params.string("level").and_then(|level| crate::level::Level::parse(&level));
         if wanted.zip(level).is_some_and(|(wanted, level)| level >= wanted) {
             self.hand_on(number, "notifications/message", &params.write());
         }

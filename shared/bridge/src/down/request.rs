@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::level::Level;
+use crate::level::Level;
 use crate::text::{Members, Unreadable, items, key, unquoted};
 
 /// A request of a caller, taken apart.

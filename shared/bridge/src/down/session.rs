@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 
 use super::{
     Terms, capabilities,
-    level::Level,
     results::Failure,
     task::{Listing, Tasks},
     wire::Peer,
 };
 use crate::{
     facade::Hop,
+    level::Level,
     text::{Members, quoted, unquoted},
 };
 

@@ -8,13 +8,13 @@ use mcp::{
 
 use crate::{
     facade::{End, Hop},
+    level::Level,
     text::{self, Members, items, key, quoted, unquoted},
 };
 
 use super::{
     asking::{self, Question, Wanted},
     failure,
-    level::Level,
     request::{Envelope, Round, request},
     result::{self, Outcome, Schema},
     schema,

@@ -1,8 +1,9 @@
 //! How does a legacy request become a modern one? Its `_meta` says who asks; an id of its own goes upstream.
 
+use crate::level::Level;
 use crate::text::{self, Members, Unreadable, key, quoted};
 
-use super::{level::Level, terms::Terms};
+use super::terms::Terms;
 
 /// What every request of a session says of its caller (MCP 2026-07-28 basic, per-request fields).
 #[derive(Clone, Copy, Debug)]

@@ -9,13 +9,13 @@ use mcp::{
 
 use crate::{
     facade::{Action, Channel, End, Hop},
+    level::Level,
     text::{self, Members},
 };
 
 use super::{
     call::Call,
     exchange::{Exchanges, Shape},
-    level::Level,
     listening::Listening,
     request::Envelope,
     streams::{self, Resumed},

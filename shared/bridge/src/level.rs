@@ -1,28 +1,31 @@
-//! How grave is a log message? The levels of RFC 5424 as `logging/setLevel` names them.
+//! How important is a log message? The levels of RFC 5424, as every revision spells them.
 
-/// A level of a log message, least grave first (RFC 5424 §6.2.1, MCP 2025-11-25 server/utilities/logging).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+use serde::{Deserialize, Serialize};
+
+/// How important a log message is, the least first (RFC 5424 §6.2.1; MCP server/utilities/logging).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// For whoever looks for a fault.
+    /// Detail for who looks for a fault.
     Debug,
-    /// What happened.
+    /// What happens.
     Info,
-    /// What happened and matters.
+    /// What happens, and matters.
     Notice,
-    /// What may become an error.
+    /// What may go wrong.
     Warning,
-    /// What failed.
+    /// What went wrong.
     Error,
-    /// What failed for good.
+    /// A part is broken.
     Critical,
-    /// What must be seen to at once.
+    /// Somebody has to act.
     Alert,
     /// Nothing works.
     Emergency,
 }
 
 impl Level {
-    /// Every level, least grave first.
+    /// Every level, the least important first.
     pub const ALL: [Self; 8] = [
         Self::Debug,
         Self::Info,
@@ -53,19 +56,5 @@ impl Level {
             Self::Alert => "alert",
             Self::Emergency => "emergency",
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn levels_are_ordered_and_read_back_as_they_are_spelled() {
-        assert!(Level::ALL.is_sorted());
-        for level in Level::ALL {
-            assert_eq!(Level::parse(level.as_str()), Some(level));
-        }
-        assert_eq!(Level::parse("Info"), None);
     }
 }
