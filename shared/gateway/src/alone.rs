@@ -325,12 +325,10 @@ fn spelled(headers: Vec<(HeaderName, String)>) -> impl Iterator<Item = (HeaderNa
     headers.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?)))
 }
 
-/// How the gateway introduces itself where it asks for itself.
-const OWN_TERMS: Terms<'_> = Terms {
-    revision: Revision::V2026_07_28,
-    capabilities: "{}",
-    client_info: Some(r#"{"name":"turnpike","version":"0.1.0"}"#),
-    log_level: None,
-};
+/// How the gateway introduces itself, as client and as server: an `Implementation` of MCP.
+pub(crate) const OWN_INFO: &str = r#"{"name":"turnpike","version":"0.1.0"}"#;
+/// What it says where it asks for itself.
+const OWN_TERMS: Terms<'_> =
+    Terms { revision: Revision::V2026_07_28, capabilities: "{}", client_info: Some(OWN_INFO), log_level: None };
 const INSTANCES_TRIED: usize = 4;
 const FAILURE_MAX_BYTES: usize = 64 * 1024;

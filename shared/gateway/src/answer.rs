@@ -35,7 +35,7 @@ impl<P: Platform> Gateway<P> {
             }
             _ if status.is_success() => Err(Refusal::Garbage(format!("{status} without an MCP content type"))),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
-                Err(Refusal::Garbage(format!("it refused the gateway's own credential with {status}")))
+                Err(Refusal::Credential(status))
             }
             _ if status.is_redirection() => Err(Refusal::Garbage(format!("it redirects with {status}"))),
             _ => self.screen_failure(answer).await,

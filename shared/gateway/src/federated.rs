@@ -25,7 +25,7 @@ use session::Route;
 use upstream::Repeatable;
 
 use crate::{
-    alone::{Alone, mirrored},
+    alone::{Alone, OWN_INFO, mirrored},
     answer::is_type,
     config::Config,
     conversation::Behind,
@@ -82,14 +82,13 @@ impl<P: Platform> Gateway<P> {
                     Err(unroutable) => return Ok(whole(&unroutable.response(id))),
                 };
                 let parts = self.ask_each(federated, (call, asks), sending).await;
-                Ok(whole(&text::response(id, &list::merge(view, kind, &said(&parts), SERVER_INFO))))
+                Ok(whole(&text::response(id, &list::merge(view, kind, &said(&parts), OWN_INFO))))
             }
             Way::Discover => {
                 let ask = |server: &str| Ask { server: server.to_owned(), body: sending.text.to_owned() };
                 let asks = view.servers().map(ask).collect();
                 let parts = self.ask_each(federated, (call, asks), sending).await;
-                let about =
-                    discover::About { server_info: SERVER_INFO, instructions: federated.instructions.as_deref() };
+                let about = discover::About { server_info: OWN_INFO, instructions: federated.instructions.as_deref() };
                 Ok(whole(&text::response(id, &discover::merge(view, &said(&parts), about))))
             }
             Way::Listen => self.listen_federated(federated, call, sending).await,
@@ -300,6 +299,11 @@ impl Config {
 }
 
 impl Federated {
+    /// As the registry knows the endpoint.
+    pub(crate) fn name(&self) -> String {
+        self.endpoint.as_ref().map(|name| format!("@{name}")).unwrap_or_default()
+    }
+
     /// What a conversation has to know to ask the same servers.
     pub(crate) fn behind(&self) -> Behind {
         Behind::Federation {
@@ -345,7 +349,7 @@ fn said(parts: &[(String, Result<String, Reason>)]) -> Vec<Part<'_>> {
 fn reason(refusal: &Refusal) -> Reason {
     match refusal {
         Refusal::Deadline(_) => Reason::Timeout,
-        Refusal::Garbage(detail) if detail.contains("credential") => Reason::Unauthorized,
+        Refusal::Credential(_) => Reason::Unauthorized,
         Refusal::Garbage(_) => Reason::Unreadable,
         _ => Reason::Unreachable,
     }
@@ -355,8 +359,6 @@ fn name_of(item: &str) -> Option<String> {
     Members::parse(item).ok()?.string("name").map(Cow::into_owned)
 }
 
-/// How the gateway introduces itself.
-const SERVER_INFO: &str = r#"{"name":"turnpike","version":"0.1.0"}"#;
 const PARAM: &str = mcp::header::MCP_PARAM_PREFIX;
 /// A server that takes longer is left out.
 const EACH: Duration = Duration::from_secs(5);

@@ -85,6 +85,9 @@ pub enum Refusal {
     /// The answer is no MCP.
     #[error("the server's answer is not one of MCP")]
     Garbage(String),
+    /// It does not take the gateway's own credential.
+    #[error("the server's answer is not one of MCP")]
+    Credential(StatusCode),
     /// The gateway's own storage or set-up failed.
     #[error("the gateway cannot carry this out at the moment")]
     Internal(String),
@@ -104,6 +107,7 @@ impl Refusal {
             | Self::Misfit(detail)
             | Self::Internal(detail) => format!("{self}: {detail}"),
             Self::State(refused) => format!("{self}: {refused}"),
+            Self::Credential(status) => format!("{self}: it refused the gateway's own credential with {status}"),
             Self::NoTool(_, Some(denied)) => format!("{self}: {denied}"),
             Self::Denied(denied) | Self::Forbidden(denied) => denied.to_string(),
             _ => self.to_string(),
@@ -122,6 +126,7 @@ impl Refusal {
             | Self::Broken(_)
             | Self::Deadline(_)
             | Self::Garbage(_)
+            | Self::Credential(_)
             | Self::Misfit(_)
             | Self::Internal(_) => audit::Verdict::Failed,
             _ => audit::Verdict::Denied,
@@ -155,7 +160,7 @@ impl Refusal {
             }
             Self::NoEndpoint | Self::NotFound(_) | Self::Session(_) | Self::Lost(_) => StatusCode::NOT_FOUND,
             Self::Exceeded(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Broken(_) | Self::Garbage(_) => StatusCode::BAD_GATEWAY,
+            Self::Broken(_) | Self::Garbage(_) | Self::Credential(_) => StatusCode::BAD_GATEWAY,
             Self::Keys(_) | Self::Shut(_) | Self::Busy(_) | Self::Unreachable(_) | Self::Internal(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -199,6 +204,7 @@ impl Refusal {
             | Self::Broken(_)
             | Self::Deadline(_)
             | Self::Garbage(_)
+            | Self::Credential(_)
             | Self::Misfit(_)
             | Self::Internal(_) => code::INTERNAL_ERROR,
             _ => code::REFUSED,

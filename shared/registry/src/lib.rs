@@ -89,12 +89,16 @@ impl Registry {
         if open { Ok(Target(Rc::clone(server))) } else { Err(NotFound) }
     }
 
-    /// The server `name`, for an operator: every tenant's.
+    /// The server or endpoint `name`, whoever may use it.
     ///
     /// # Errors
     /// [`NotFound`]
     pub fn configured(&self, name: &str) -> Result<Target, NotFound> {
-        self.servers.get(name).map(|server| Target(Rc::clone(server))).ok_or(NotFound)
+        self.servers
+            .get(name)
+            .or_else(|| self.endpoints.get(name))
+            .map(|server| Target(Rc::clone(server)))
+            .ok_or(NotFound)
     }
 
     /// What a token needs for the server `name`, for anyone to read: nothing where there is none, or where it is not for

@@ -95,10 +95,10 @@ impl<P: Platform> Gateway<P> {
         trace: &TraceContext,
     ) -> Result<Reached<P::Body>, Refusal> {
         let body = jsonrpc::parse(request.body.as_bytes()).map_err(guard::Refused::from)?;
-        let Some(server) = federated.config.registry.servers().next() else { return Err(Refusal::NoEndpoint) };
+        let endpoint = federated.config.registry.configured(&federated.name())?;
         let recall = Recall::of(&federated.principal);
         let sending = Alone {
-            server,
+            server: endpoint.server(),
             at: &At::Instances,
             text: &request.body,
             mirrored: mirrored(&body, &[])?,
@@ -245,6 +245,7 @@ fn ended(refusal: &Refusal) -> End {
     match refusal {
         Refusal::Broken(detail) => End::Broken(detail.clone()),
         Refusal::Garbage(detail) => End::Garbage(detail.clone()),
+        Refusal::Credential(_) => End::Garbage(refusal.reason()),
         Refusal::Deadline(millis) => End::Silent(u64::try_from(*millis).unwrap_or(u64::MAX)),
         refusal => End::Unreachable(refusal.reason()),
     }

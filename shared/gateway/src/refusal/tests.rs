@@ -83,6 +83,7 @@ fn table() -> Vec<(Refusal, u16, i64)> {
         (Refusal::Broken(detail()), 502, -32603),
         (Refusal::Deadline(30_000), 504, -32603),
         (Refusal::Garbage(detail()), 502, -32603),
+        (Refusal::Credential(StatusCode::UNAUTHORIZED), 502, -32603),
         (Refusal::Internal(detail()), 503, -32603),
     ]
 }
