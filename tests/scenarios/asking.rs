@@ -31,11 +31,11 @@ scenarios! {
     a_parked_call_whose_session_was_lost_is_an_error,
     a_parked_call_is_lost_with_the_gateway_and_not_begun_anew,
     a_session_that_was_asking_is_told_what_it_lost_with_the_gateway,
+    a_parked_call_nobody_comes_back_for_is_over,
 }
 
 memory_only! {
     "The clock is moved.":
-    a_parked_call_nobody_comes_back_for_is_over,
     a_state_that_expired_opens_nothing,
 }
 
@@ -349,9 +349,9 @@ async fn a_session_that_was_asking_is_told_what_it_lost_with_the_gateway(stage: 
 
 async fn a_parked_call_nobody_comes_back_for_is_over(stage: Stage) {
     let fixture = Fixture::start("legacy", &[]);
-    let gateway = stage.open(Setup::new().server("legacy", &[&fixture.url])).await;
+    let setup = Setup::new().server_with("legacy", &[&fixture.url], |server| server.question_ms = 1_500);
+    let gateway = stage.open(setup).await;
     let (client, params, asked) = parked(&gateway, "legacy").await;
-    gateway.memory().advance(Duration::from_millis(bridge::down::PARKED_MAX_MS + 1_000));
     eventually("the server hears of it", async || fixture.heard("notifications/cancelled").await == 1).await;
     let answer = client.retry("tools/call", &params, &asked, answers(&asked, &content(), "")).await;
     assert_eq!(answer.code(), -32602, "{answer:?}");

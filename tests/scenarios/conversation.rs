@@ -220,6 +220,7 @@ impl Talk {
             server: "behind".to_owned(),
             capabilities: json!({ "elicitation": {} }),
             client_info: None,
+            parked_ms: 600_000,
         };
         let terms = Terms { face: Face::Down(down), behind: Behind::Instance("behind".to_owned()) };
         Self { terms, session: None }

@@ -234,7 +234,7 @@ fn grown(values: impl Iterator<Item = Value>) -> Vec<Value> {
 }
 
 fn terms() -> down::Terms {
-    down::Terms { server: "files".to_owned(), capabilities: json!({}), client_info: Some(info()) }
+    down::Terms { server: "files".to_owned(), capabilities: json!({}), client_info: Some(info()), parked_ms: 600_000 }
 }
 
 fn info() -> Value {

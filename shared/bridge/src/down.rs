@@ -39,7 +39,7 @@ use crate::{
     text::{self, Envelope, Members},
 };
 
-pub use parking::{PARKED_MAX, PARKED_MAX_MS, ROUNDS_MAX};
+pub use parking::{PARKED_MAX, ROUNDS_MAX};
 
 /// On what terms a server is used: part of what one [`Down`] is found by.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,6 +50,8 @@ pub struct Terms {
     pub capabilities: Value,
     /// The caller's name and version, if it gives them (MCP `Implementation`).
     pub client_info: Option<Value>,
+    /// A parked exchange that nobody comes back for ends after so long.
+    pub parked_ms: u64,
 }
 
 /// A modern server in front of a legacy one.
@@ -252,7 +254,7 @@ impl Down {
     /// When it has to be told of the time next. What is overdue waits for something else.
     fn deadline(&self) -> Option<mcp::Timestamp> {
         let now = self.wire.now;
-        let of_one = |exchange: &Exchange| [exchange.parking.deadline(), exchange.stage.deadline()];
+        let of_one = |exchange: &Exchange| [exchange.parking.deadline(self.terms.parked_ms), exchange.stage.deadline()];
         let of_all = self.exchanges.values().flat_map(of_one).flatten();
         let of_streams = [self.subscriptions.deadline(), self.stream.stage.deadline()].into_iter().flatten();
         of_all.chain(of_streams).filter(|at| *at > now).min()

@@ -55,7 +55,9 @@ struct Stage {
 impl Stage {
     /// `golden` with the actions that its events lead to.
     fn play(golden: &Value) -> Value {
-        let terms: Terms = serde_json::from_value(golden["terms"].clone()).unwrap();
+        let mut terms = golden["terms"].clone();
+        terms["parked_ms"] = 600_000.into();
+        let terms: Terms = serde_json::from_value(terms).unwrap();
         let server = golden.get("server").cloned();
         let mut stage = Self {
             down: Down::new(terms),

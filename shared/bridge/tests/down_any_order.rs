@@ -90,7 +90,7 @@ impl World {
     fn new(asking: bool, kind: u8) -> Self {
         let capabilities = if asking { json!({"elicitation": {}, "roots": {}, "sampling": {}}) } else { json!({}) };
         Self {
-            down: Down::new(Terms { server: "s".into(), capabilities, client_info: None }),
+            down: Down::new(Terms { server: "s".into(), capabilities, client_info: None, parked_ms: PARKED_MS }),
             now_ms: 1_800_000_000_000,
             wake_ms: None,
             kind,
@@ -400,3 +400,6 @@ impl World {
         assert!(self.states.len() <= 10 * PARKED_MAX * self.calls.len().max(1));
     }
 }
+
+/// How long an exchange stays parked.
+const PARKED_MS: u64 = 600_000;

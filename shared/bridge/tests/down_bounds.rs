@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "what is missing fails its test")]
 
 use bridge::{
-    down::{Down, PARKED_MAX, PARKED_MAX_MS, Terms},
+    down::{Down, PARKED_MAX, Terms},
     facade::{Action, Channel, End, Event, Facade, Hop, Moment, Request},
 };
 use mcp::Timestamp;
@@ -33,7 +33,7 @@ fn an_abandoned_exchange_makes_room_but_a_fresh_one_does_not() {
     let asked = server.ask(1001);
     assert!(asked.iter().any(|action| matches!(action, Action::Abort(_))), "the oldest is given up: {asked:?}");
     assert!(asked.iter().any(|action| matches!(action, Action::Answer(answer) if answer.channel == Channel(1001))));
-    server.now_ms += PARKED_MAX_MS;
+    server.now_ms += PARKED_MS;
     server.handle(Event::Woken);
     assert!(server.parks(1002), "all of them are given up");
 }
@@ -96,7 +96,7 @@ struct Server {
 
 impl Server {
     fn new(capabilities: Value) -> Self {
-        let down = Down::new(Terms { server: "s".into(), capabilities, client_info: None });
+        let down = Down::new(Terms { server: "s".into(), capabilities, client_info: None, parked_ms: PARKED_MS });
         let mut server = Self { down, now_ms: 1 };
         let opening = server.post(0, "server/discover", &json!({}));
         let opening = request(&opening);
@@ -158,3 +158,6 @@ fn request(actions: &[Action]) -> &Request {
         other => panic!("{other:?}"),
     }
 }
+
+/// How long an exchange stays parked.
+const PARKED_MS: u64 = 600_000;

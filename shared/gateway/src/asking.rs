@@ -101,7 +101,10 @@ impl<P: Platform> Gateway<P> {
                 At::Session(_) | At::Instances | At::Federation(_) => None,
             },
             server: passing.server().name.clone(),
-            expires: self.platform.now().plus_millis(STATE_MS),
+            expires: self
+                .platform
+                .now()
+                .plus_millis(u64::try_from(passing.server().question.as_millis()).unwrap_or(u64::MAX)),
         })
     }
 
@@ -207,5 +210,3 @@ fn garbage(unreadable: text::Unreadable) -> Refusal {
 const FAULT: &[u8] = b"-3202";
 /// Without it no answer asks anything.
 const MARK: &[u8] = b"input_required";
-/// How long a server's question may wait for its answer.
-const STATE_MS: u64 = 600_000;

@@ -67,7 +67,8 @@ impl Made {
         let name =
             digest::hex(&digest::sha256([&server.name, "\n", &principal, "\n", &fingerprint].concat().as_bytes()));
         let client_info = client.info.as_ref().and_then(|info| serde_json::from_str(info).ok());
-        let face = Face::Down(down::Terms { server: server.name.clone(), capabilities, client_info });
+        let parked_ms = u64::try_from(server.question.as_millis()).unwrap_or(u64::MAX);
+        let face = Face::Down(down::Terms { server: server.name.clone(), capabilities, client_info, parked_ms });
         Ok(Self { name: format!("down-{name}"), terms: Terms { face, behind: Behind::Instance(server.name.clone()) } })
     }
 

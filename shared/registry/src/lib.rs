@@ -38,6 +38,8 @@ pub struct Server {
     pub timeout: Duration,
     /// How long a session may rest before it ends.
     pub idle: Duration,
+    /// How long a call that asks its caller something waits to be answered.
+    pub question: Duration,
     /// The name of the secret that is sent to it as bearer token.
     pub secret: Option<String>,
     /// Which era of the protocol it speaks.
@@ -139,6 +141,7 @@ mod tests {
             scopes: Vec::new(),
             timeout: Duration::from_secs(30),
             idle: Duration::from_secs(1800),
+            question: Duration::from_secs(600),
             secret: None,
             era: EraSetting::Auto,
         }

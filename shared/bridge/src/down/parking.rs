@@ -67,8 +67,8 @@ impl Parking {
     }
 
     /// When something is to be done for it.
-    pub(super) fn deadline(&self) -> Option<Timestamp> {
-        self.gather_at.or(self.parked_at.map(|at| at.plus_millis(PARKED_MAX_MS)))
+    pub(super) fn deadline(&self, parked_ms: u64) -> Option<Timestamp> {
+        self.gather_at.or(self.parked_at.map(|at| at.plus_millis(parked_ms)))
     }
 }
 
@@ -147,8 +147,8 @@ impl Down {
 
     /// Puts questions that were gathered, and ends exchanges nobody came back for.
     pub(super) fn park_due(&mut self) {
-        let now = self.wire.now;
-        let due = |exchange: &Exchange| exchange.parking.deadline().is_some_and(|at| at <= now);
+        let (now, parked_ms) = (self.wire.now, self.terms.parked_ms);
+        let due = |exchange: &Exchange| exchange.parking.deadline(parked_ms).is_some_and(|at| at <= now);
         let due: Vec<u64> = self.exchanges.iter().filter(|(_, one)| due(one)).map(|(number, _)| *number).collect();
         for number in due {
             match self.exchanges.get(&number).is_some_and(|exchange| exchange.caller.is_some()) {
@@ -337,8 +337,6 @@ fn spelled(demand: Demand, mut params: Members<'_>) -> String {
     params.write()
 }
 
-/// A parked exchange that nobody comes back for ends after so long.
-pub const PARKED_MAX_MS: u64 = 10 * 60 * 1_000;
 /// No more exchanges are parked.
 pub const PARKED_MAX: usize = 32;
 /// A parked exchange is not given up for another one before it is so old.

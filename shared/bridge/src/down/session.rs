@@ -191,7 +191,8 @@ mod tests {
     #[test]
     fn the_callers_name_is_given_if_it_is_one() {
         let params = |info: Value| {
-            let terms = Terms { server: "s".into(), capabilities: json!({}), client_info: Some(info) };
+            let terms =
+                Terms { server: "s".into(), capabilities: json!({}), client_info: Some(info), parked_ms: 600_000 };
             serde_json::from_str::<Value>(&initialize(&terms)).unwrap()["clientInfo"]["name"].clone()
         };
         assert_eq!(params(json!({"name": "agent", "version": "1"})), "agent");

@@ -52,6 +52,7 @@ pub(super) fn joint(endpoints: &BTreeMap<String, Endpoint>) -> Vec<Server> {
         scopes,
         timeout: TIMEOUT,
         idle: IDLE,
+        question: TIMEOUT,
         secret: None,
         era: EraSetting::Modern,
     };

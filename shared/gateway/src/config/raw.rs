@@ -119,6 +119,9 @@ pub struct RawServer {
     /// How long a session may rest before it ends.
     #[serde(default = "default_idle_ms")]
     pub idle_ms: u64,
+    /// How long a call that asks its caller something waits to be answered.
+    #[serde(default = "number::<QUESTION_MS>", skip_serializing_if = "is::<QUESTION_MS>")]
+    pub question_ms: u32,
     /// The name of the secret it wants as bearer token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
@@ -193,6 +196,7 @@ impl Default for RawServer {
             scopes: Vec::new(),
             timeout_ms: default_timeout_ms(),
             idle_ms: default_idle_ms(),
+            question_ms: QUESTION_MS,
             secret: None,
             era: EraSetting::default(),
             pins: Admission::default(),
@@ -331,6 +335,7 @@ fn is_default_failure_rate(rate: &Decimal) -> bool {
     *rate == DEFAULT_FAILURE_RATE
 }
 
+const QUESTION_MS: u32 = 600_000;
 const CONCURRENCY: u32 = 64;
 const QUEUE: u32 = 16;
 const QUEUE_MS: u32 = 1_000;

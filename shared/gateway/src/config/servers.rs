@@ -27,6 +27,7 @@ impl Problems {
         if !(1_000..=MAX_IDLE_MS).contains(&raw.idle_ms) {
             self.add(at("idle_ms"), "must be from 1000 to 604800000 (a week)");
         }
+        self.within(at("question_ms"), raw.question_ms.into(), QUESTION_RANGE_MS);
         self.scopes(at("scopes"), &raw.scopes);
         Server {
             name: raw.name,
@@ -35,6 +36,7 @@ impl Problems {
             scopes: raw.scopes,
             timeout: Duration::from_millis(raw.timeout_ms),
             idle: Duration::from_millis(raw.idle_ms),
+            question: Duration::from_millis(raw.question_ms.into()),
             secret: raw.secret,
             era: raw.era,
         }
@@ -105,5 +107,7 @@ impl Problems {
     }
 }
 
+/// What was asked is kept in the memory of a live object, or sealed in the caller's hands: for no longer than a person thinks.
+const QUESTION_RANGE_MS: RangeInclusive<u64> = 1_000..=600_000;
 const TIMEOUT_MS: RangeInclusive<u64> = 100..=600_000;
 const MAX_IDLE_MS: u64 = 7 * 24 * 3600 * 1000;

@@ -306,6 +306,7 @@ fn a_problem_of_a_server_is_found_where_it_is() {
         (name, "name = \"files\"\ntimeout_ms = 600001", "servers[0].timeout_ms", "to 600000"),
         (name, "name = \"files\"\nidle_ms = 999", "servers[0].idle_ms", "from 1000"),
         (name, "name = \"files\"\nidle_ms = 604800001", "servers[0].idle_ms", "to 604800000"),
+        (name, "name = \"files\"\nquestion_ms = 600001", "servers[0].question_ms", "from 1000 to 600000"),
         (name, "name = \"files\"\nscopes = [\"a b\"]", "servers[0].scopes", "visible ASCII"),
         (name, "name = \"files\"\nscopes = [\"\"]", "servers[0].scopes", "visible ASCII"),
         (name, "name = \"files\"\nscopes = [\"a\\\"b\"]", "servers[0].scopes", "without quotes"),

@@ -140,6 +140,7 @@ mod tests {
             server: "files".to_owned(),
             capabilities: json!({ "elicitation": {} }),
             client_info: Some(json!({ "name": "ünï\u{1}\u{1f600}\r\nx: y", "version": "1" })),
+            parked_ms: 600_000,
         };
         for face in [Face::Down(down), Face::Up] {
             let terms = Terms { face, behind: Behind::Instance("files".to_owned()) };
