@@ -1,6 +1,5 @@
 //! How does SQLite keep machines? In three tables, and a view whose trigger makes a step: one statement is one transaction.
 
-use futures_util::lock::Mutex;
 use gateway::{
     platform::Failed,
     shelf::{Found, Key, Made, Shelf, Step, Waiting},
@@ -13,14 +12,15 @@ use crate::place::failed;
 
 /// The database `default`.
 pub(crate) struct Sqlite {
-    /// One statement at a time: a second one would wait in the host until the rows of the first are read.
-    connection: Mutex<Connection>,
+    /// Its rows are read at once: until then the host lets every other statement wait.
+    connection: Connection,
 }
 
 impl Sqlite {
     pub(crate) async fn open() -> Result<Self, Failed> {
-        let sqlite = Self { connection: Mutex::new(Connection::open_default().await.map_err(failed)?) };
-        if sqlite.version().await? < VERSION {
+        let sqlite = Self { connection: Connection::open_default().await.map_err(failed)? };
+        let version = sqlite.query("PRAGMA user_version", []).await.map_err(failed)?;
+        if version.first().and_then(|row| row.get::<i64>(0)) != Some(VERSION) {
             // Some hosts decide on these by themselves, and say so.
             let _ = sqlite.query("PRAGMA journal_mode = WAL", []).await;
             for statement in LAYOUT {
@@ -35,15 +35,9 @@ impl Sqlite {
         rows.first().and_then(|row| text(row, 0)).ok_or_else(|| Failed("no key came back".to_owned()))
     }
 
-    async fn version(&self) -> Result<i64, Failed> {
-        let rows = self.query("PRAGMA user_version", []).await.map_err(failed)?;
-        Ok(rows.first().and_then(|row| row.get(0)).unwrap_or_default())
-    }
-
     /// Runs a statement to its end.
     async fn query(&self, statement: &str, values: impl IntoIterator<Item = Value>) -> Result<Vec<RowResult>, Error> {
-        let connection = self.connection.lock().await;
-        connection.execute(statement, values).await?.collect().await
+        self.connection.execute(statement, values).await?.collect().await
     }
 }
 

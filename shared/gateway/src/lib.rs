@@ -8,6 +8,7 @@ pub mod conversation;
 pub mod platform;
 pub mod refusal;
 pub mod shelf;
+pub mod tasks;
 
 mod accounts;
 mod aim;
@@ -49,4 +50,4 @@ mod unfit;
 pub use conversation::Conversation;
 pub use memory::Memory;
 pub use platform::Platform;
-pub use serve::Gateway;
+pub use serve::{Gateway, json};
