@@ -1,4 +1,4 @@
-//! Where does a scenario run? On a stage: it opens gateways in memory, or on workerd.
+//! Where does a scenario run? On a stage: it opens gateways in memory, on workerd, or on Spin.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -14,8 +14,9 @@ use crate::{
     fixture::Shared,
     issuer::Token,
     memory::Deployment,
-    setup::Setup,
-    workerd::{Keeping, Workerd},
+    setup::{Keeping, Setup},
+    spin::Spin,
+    workerd::Workerd,
 };
 
 /// The platform a scenario runs on.
@@ -25,6 +26,8 @@ pub enum Stage {
     Memory,
     /// The built Worker in workerd.
     Workerd,
+    /// The built component in Spin.
+    Spin,
 }
 
 /// A gateway that serves.
@@ -33,6 +36,8 @@ pub enum Gateway {
     Memory(Deployment),
     /// The built Worker in workerd.
     Workerd(Arc<Workerd>),
+    /// The built component in Spin.
+    Spin(Arc<Spin>),
 }
 
 /// Runs `scenario` to its end.
@@ -45,7 +50,7 @@ pub fn run<F: Future<Output = ()>>(stage: Stage, scenario: impl FnOnce(Stage) ->
 impl Stage {
     /// A gateway with every shared server behind it: `one`, `json`, `pair` (two instances), `modern` (no sessions), `both`
     /// (with and without), `theirs` (another tenant's), `scoped` (wants the scope `tools:call`), `guarded` (wants a secret),
-    /// and one for each fault. On workerd it is shared by all scenarios: they must do it no harm.
+    /// and one for each fault. On workerd and on Spin it is shared by all scenarios: they must do it no harm.
     pub async fn common(self) -> Gateway {
         match self {
             Self::Memory => self.open(common()).await,
@@ -55,6 +60,10 @@ impl Stage {
                     COMMON.get_or_init(|| Arc::new(Workerd::start(&common(), Keeping::Nothing))),
                 ))
             }
+            Self::Spin => {
+                static COMMON: OnceLock<Arc<Spin>> = OnceLock::new();
+                Gateway::Spin(Arc::clone(COMMON.get_or_init(|| Arc::new(Spin::start(&common(), Keeping::Nothing)))))
+            }
         }
     }
 
@@ -63,6 +72,7 @@ impl Stage {
         match self {
             Self::Memory => Gateway::Memory(Deployment::open(&setup).await),
             Self::Workerd => Gateway::Workerd(Arc::new(Workerd::start(&setup, Keeping::Everything))),
+            Self::Spin => Gateway::Spin(Arc::new(Spin::start(&setup, Keeping::Everything))),
         }
     }
 }
@@ -74,6 +84,7 @@ impl Gateway {
         match self {
             Self::Memory(deployment) => deployment.origin(),
             Self::Workerd(workerd) => workerd.origin(),
+            Self::Spin(spin) => spin.origin(),
         }
     }
 
@@ -82,7 +93,7 @@ impl Gateway {
     pub fn memory(&self) -> &Deployment {
         match self {
             Self::Memory(deployment) => deployment,
-            Self::Workerd(_) => panic!("this scenario needs what only the memory platform can do"),
+            Self::Workerd(_) | Self::Spin(_) => panic!("this scenario needs what only the memory platform can do"),
         }
     }
 
@@ -92,15 +103,17 @@ impl Gateway {
         match self {
             Self::Memory(deployment) => deployment.authorities().map(str::to_owned).collect(),
             Self::Workerd(_) => vec![self.authority().to_owned()],
+            Self::Spin(spin) => spin.authorities().map(str::to_owned).collect(),
         }
     }
 
-    /// Every isolate dies, and with it whatever it remembered; what is stored stays. On workerd the whole runtime is
-    /// killed and started again.
+    /// Every isolate dies, and with it whatever it remembered; what is stored stays. On workerd and on Spin the
+    /// whole runtime is killed and started again.
     pub fn restart(&self) {
         match self {
             Self::Memory(deployment) => deployment.restart(),
             Self::Workerd(workerd) => workerd.restart(),
+            Self::Spin(spin) => spin.restart(),
         }
     }
 
@@ -110,6 +123,7 @@ impl Gateway {
         match self {
             Self::Memory(deployment) => deployment.objects().dump(),
             Self::Workerd(workerd) => workerd.stored(),
+            Self::Spin(spin) => spin.stored(),
         }
     }
 
