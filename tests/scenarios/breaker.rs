@@ -20,8 +20,8 @@ scenarios! {
     what_is_safe_is_repeated_and_nothing_else,
 }
 
-memory_only! {
-    "Several isolates share what one of them found out.":
+not_on_workerd! {
+    "A gateway has one isolate there, as far as a test can see.":
     an_open_breaker_is_open_for_every_isolate,
 }
 

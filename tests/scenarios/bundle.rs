@@ -17,7 +17,7 @@ scenarios! {
 }
 
 memory_only! {
-    "A new configuration is looked for every 20 s, and only memory can be pushed to while it runs.":
+    "A new configuration is looked for every 20 s: the clock is moved, and documents are changed behind the gateway.":
     a_bad_bundle_does_not_replace_a_good_one,
     a_good_bundle_replaces_the_one_in_force,
 }

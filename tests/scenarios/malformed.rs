@@ -15,15 +15,13 @@ use serde_json::json;
 use turnpike_tests::{Gateway, Stage, memory::Body};
 
 memory_only! {
-    "Ten thousand in one process; workerd is sent some hundreds, see `malformed::workerd`.":
+    "They are handed over in one process; the others are sent some hundreds.":
     ten_thousand_malformed_requests_are_each_answered,
 }
 
-mod workerd {
-    #[test]
-    fn hundreds_of_malformed_requests_are_each_answered() {
-        turnpike_tests::run(turnpike_tests::Stage::Workerd, super::hundreds_of_malformed_requests_are_each_answered);
-    }
+not_in_memory! {
+    "Memory is handed ten thousand.":
+    hundreds_of_malformed_requests_are_each_answered,
 }
 
 async fn ten_thousand_malformed_requests_are_each_answered(stage: Stage) {

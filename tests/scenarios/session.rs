@@ -28,12 +28,19 @@ scenarios! {
     a_fresh_token_of_the_same_caller_continues_the_session,
 }
 
+not_on_workerd! {
+    "A gateway has one isolate there, as far as a test can see.":
+    a_session_opened_in_one_isolate_lives_in_another,
+}
+
 memory_only! {
-    "Storage calls are counted, or the clock is moved, or several isolates share what is stored.":
+    "Storage calls are counted.":
     a_made_up_session_id_costs_no_storage,
+    a_session_is_asked_of_storage_once_by_each_isolate;
+
+    "The clock is moved.":
     an_ended_session_frees_its_row,
     a_session_in_use_does_not_rest,
-    a_session_opened_in_one_isolate_lives_in_another,
     an_instance_taken_out_of_the_configuration_is_not_called,
 }
 
@@ -239,13 +246,24 @@ async fn a_session_in_use_does_not_rest(stage: Stage) {
 }
 
 async fn a_session_opened_in_one_isolate_lives_in_another(stage: Stage) {
-    let gateway = stage.common().await;
+    let pair = Shared::running().pair.each_ref().map(|one| one.url.as_str());
+    let gateway = stage.open(Setup::new().server("pair", &pair).isolates(2)).await;
     let client = gateway.caller("pair").open().await;
     let isolates = gateway.isolates();
     assert_eq!(isolates.len(), 2);
     let [here, there] = [client.whoami().await, client.through(&isolates[1]).whoami().await];
     assert_eq!(here["session"], there["session"]);
-    // Warm, no isolate asks storage where the session lives.
+    assert_eq!(client.through(&isolates[1]).delete().await.status, 200);
+    client.request("ping", json!({})).await.refuses(404, -32001);
+}
+
+async fn a_session_is_asked_of_storage_once_by_each_isolate(stage: Stage) {
+    let gateway = stage.common().await;
+    let client = gateway.caller("pair").open().await;
+    let isolates = gateway.isolates();
+    for isolate in &isolates {
+        client.through(isolate).call("echo", json!({ "text": "cold" })).await;
+    }
     let calls = gateway.memory().objects().calls("session");
     for isolate in isolates.iter().cycle().take(10) {
         client.through(isolate).call("echo", json!({ "text": "warm" })).await;

@@ -20,7 +20,10 @@ impl Redis {
     #[must_use]
     pub fn start() -> Self {
         let is_there = Command::new(SERVER).arg("--version").output().is_ok();
-        assert!(is_there, "`{SERVER}` cannot be run: it is needed for the tests (on Debian `apt install redis-server`)");
+        assert!(
+            is_there,
+            "`{SERVER}` cannot be run: it is needed for the tests (on Debian `apt install redis-server`)"
+        );
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().to_str().expect("the temporary folder's path is text");

@@ -15,8 +15,8 @@ pub struct Setup {
     pub raw: Raw,
     /// The secrets, by name.
     pub secrets: BTreeMap<String, String>,
-    /// How many isolates serve it. workerd has one, whatever this says; on Spin these are processes, and there is one
-    /// unless they have a Redis to share.
+    /// How many isolates serve it. workerd has one, whatever this says; on Spin these are processes that share a Redis,
+    /// and one alone keeps its state in its own SQLite.
     pub isolates: usize,
     /// Whether time only passes when the test says so; only in memory.
     pub clock_stands: bool,

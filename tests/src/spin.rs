@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use crate::{
     program::{Program, root},
+    redis::Redis,
     setup::{Keeping, Setup},
 };
 
@@ -25,17 +26,20 @@ pub struct Spin {
     origin: String,
     processes: Mutex<Vec<Program>>,
     arguments: Vec<String>,
+    /// What several processes share.
+    _redis: Option<Redis>,
     /// After the processes in this order, and so removed after they ended.
     folder: Option<TempDir>,
 }
 
 impl Spin {
-    /// Starts Spin with `setup` on free ports, one for each isolate where they have a Redis to share; it serves when this
-    /// returns. The first one's is the public origin.
+    /// Starts Spin with `setup` on free ports, one for each isolate; several share a Redis. It serves when this returns.
+    /// The first one's is the public origin.
     #[must_use]
     pub fn start(setup: &Setup, keeping: Keeping) -> Self {
-        let processes = if setup.secrets.contains_key(REDIS) { setup.isolates } else { 1 };
-        let authorities = free_authorities(processes);
+        let redis = (setup.isolates > 1).then(Redis::start);
+        let setup = &redis.iter().fold(setup.clone(), |setup, redis| setup.secret(REDIS, &redis.url));
+        let authorities = free_authorities(setup.isolates);
         let origin = format!("http://{}", authorities[0]);
         let folder = tempfile::tempdir().unwrap();
         let manifest = folder.path().join("spin.toml");
@@ -49,7 +53,7 @@ impl Spin {
         };
         let place = folder.as_ref().map(TempDir::path).or(litter.as_deref()).expect("there is a folder");
         let processes = run(&authorities, &first, place, litter.as_deref());
-        Self { authorities, origin, processes: Mutex::new(processes), arguments, folder }
+        Self { authorities, origin, processes: Mutex::new(processes), arguments, _redis: redis, folder }
     }
 
     /// The public origin.
@@ -155,6 +159,6 @@ fn text(path: &Path) -> String {
 }
 
 /// The secret that holds the address of the Redis in which the gateway keeps its state.
-pub const REDIS: &str = "TURNPIKE_REDIS";
+const REDIS: &str = "TURNPIKE_REDIS";
 const COMPONENT: &str = "TURNPIKE_SPIN_WASM";
 const HOST: &str = "TURNPIKE_SPIN_HOST";

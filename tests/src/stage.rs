@@ -62,7 +62,8 @@ impl Stage {
             }
             Self::Spin => {
                 static COMMON: OnceLock<Arc<Spin>> = OnceLock::new();
-                Gateway::Spin(Arc::clone(COMMON.get_or_init(|| Arc::new(Spin::start(&common(), Keeping::Nothing)))))
+                let start = || Arc::new(Spin::start(&common().isolates(1), Keeping::Nothing));
+                Gateway::Spin(Arc::clone(COMMON.get_or_init(start)))
             }
         }
     }
