@@ -93,6 +93,7 @@ mod conversation;
 mod endpoints;
 mod eras;
 mod faults;
+mod federated_asking;
 mod federated_streams;
 mod federation;
 mod guard;
