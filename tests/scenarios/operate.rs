@@ -144,7 +144,8 @@ async fn what_is_written_to_the_store_afterwards_counts(stage: Stage) {
     assert_eq!(push(&gateway, &setup(), Some(&id)).await.0.status, 200, "and is what the next push replaces");
 }
 
-fn setup() -> Setup {
+/// A set-up with operators, and the server `json`.
+pub(crate) fn setup() -> Setup {
     Setup::new().operators(OPERATORS).server("json", &[&Shared::running().json.url])
 }
 
@@ -158,7 +159,7 @@ fn operator(gateway: &Gateway) -> Token {
 }
 
 /// Stores the bundle of `setup` and moves the pointer; gives the last answer and the bundle's id.
-async fn push(gateway: &Gateway, setup: &Setup, expected: Option<&str>) -> (Answer, String) {
+pub(crate) async fn push(gateway: &Gateway, setup: &Setup, expected: Option<&str>) -> (Answer, String) {
     let bundle = setup.bundle(gateway.origin());
     let stored = put(gateway, &format!("/api/bundles/{}", bundle.id), bundle.json).await;
     assert!([200, 201].contains(&stored.status), "{stored:?}");

@@ -11,6 +11,7 @@ use std::{
     sync::Mutex,
 };
 
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
@@ -43,10 +44,11 @@ impl Spin {
         let origin = format!("http://{}", authorities[0]);
         let folder = tempfile::tempdir().unwrap();
         let manifest = folder.path().join("spin.toml");
-        fs::write(&manifest, manifest::derived(setup, &component())).unwrap();
+        let mounted = setup.is_mounted.then(|| mounted(setup, &origin, folder.path()));
+        fs::write(&manifest, manifest::derived(setup, &component(), mounted.as_deref())).unwrap();
         let arguments = [vec!["--from".to_owned(), text(&manifest)], variables(setup)].concat();
-        let documents = documents(setup, &origin, folder.path());
-        let first = [arguments.as_slice(), documents.as_slice()].concat();
+        let stored = if setup.is_mounted { Vec::new() } else { stored(setup, &origin, folder.path()) };
+        let first = [arguments.as_slice(), stored.as_slice()].concat();
         let (folder, litter) = match keeping {
             Keeping::Everything => (Some(folder), None),
             Keeping::Nothing => (None, Some(folder.keep())),
@@ -116,8 +118,17 @@ fn variables(setup: &Setup) -> Vec<String> {
     variables.flat_map(|variable| ["--variable".to_owned(), variable]).collect()
 }
 
-/// They are stored at the first start only: what is there afterwards is the gateway's to change.
-fn documents(setup: &Setup, origin: &str, folder: &Path) -> Vec<String> {
+/// A folder with the documents, as `cargo xtask bundle` writes them.
+fn mounted(setup: &Setup, origin: &str, folder: &Path) -> PathBuf {
+    let documents = setup.documents(origin).into_iter().map(|(key, value)| json!({ "key": key, "value": value }));
+    let folder = folder.join("config");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("bundle.json"), Value::from_iter(documents).to_string()).unwrap();
+    folder
+}
+
+/// The documents, to be stored at the first start only: what is there afterwards is the gateway's to change.
+fn stored(setup: &Setup, origin: &str, folder: &Path) -> Vec<String> {
     let documents = setup.documents(origin).into_iter().enumerate().map(|(n, (key, document))| {
         let file = folder.join(format!("document-{n}"));
         fs::write(&file, document).unwrap();

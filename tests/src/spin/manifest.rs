@@ -7,14 +7,18 @@ use toml::Table;
 use super::{REDIS, text};
 use crate::{program::root, setup::Setup};
 
-/// The manifest of `component` with `setup`. It may reach the hosts that `setup` names, and no other.
-pub(super) fn derived(setup: &Setup, component: &Path) -> String {
+/// The manifest of `component` with `setup`, whose documents are in the folder `mounted` or in the store. It may reach the
+/// hosts that `setup` names, and no other.
+pub(super) fn derived(setup: &Setup, component: &Path, mounted: Option<&Path>) -> String {
     let mut manifest: Table = read().parse().expect("`spin.toml` is TOML");
     let ours = at(&mut manifest, &["component", "turnpike"]);
     ours.insert("source".to_owned(), text(component).into());
     ours.insert("allowed_outbound_hosts".to_owned(), hosts(setup).into_iter().collect::<Vec<_>>().into());
-    // The documents of a test are put into the store.
     ours.remove("files");
+    if let Some(folder) = mounted {
+        let files = Table::from_iter([("source", text(folder)), ("destination", "/config".to_owned())].map(named));
+        ours.insert("files".to_owned(), vec![files].into());
+    }
     for name in setup.secrets.keys().map(|name| name.to_lowercase()) {
         let declared = Table::from_iter([("required".to_owned(), true.into()), ("secret".to_owned(), true.into())]);
         at(&mut manifest, &["variables"]).insert(name.clone(), declared.into());
@@ -24,8 +28,13 @@ pub(super) fn derived(setup: &Setup, component: &Path) -> String {
     manifest.to_string()
 }
 
+fn named((name, value): (&str, String)) -> (String, toml::Value) {
+    (name.to_owned(), value.into())
+}
+
 fn read() -> String {
-    std::fs::read_to_string(root().join("spin.toml")).unwrap_or_else(|_| UNTIL_THERE_IS_ONE.to_owned())
+    let path = root().join("spin.toml");
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("`{}`: {error}", path.display()))
 }
 
 /// The table at `path`, made if it is not there.
@@ -49,16 +58,3 @@ fn origin(url: &str) -> String {
     let (scheme, authority) = (url.scheme_str().unwrap_or_default(), url.authority().expect("a server is somewhere"));
     format!("{scheme}://{authority}")
 }
-
-const UNTIL_THERE_IS_ONE: &str = r#"
-    spin_manifest_version = 2
-    [application]
-    name = "turnpike"
-    version = "0.1.0"
-    [[trigger.http]]
-    route = "/..."
-    component = "turnpike"
-    [component.turnpike]
-    key_value_stores = ["default"]
-    sqlite_databases = ["default"]
-"#;
