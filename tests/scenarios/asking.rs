@@ -48,7 +48,7 @@ not_on_spin! {
 }
 
 memory_only! {
-    "The clock is moved.":
+    "The clock is moved by hand.":
     a_state_that_expired_opens_nothing,
 }
 

@@ -31,7 +31,9 @@ memory_only! {
     "Storage is held or fails on demand.":
     no_answer_is_released_before_its_decision_is_written,
     without_a_record_there_is_no_answer,
-    relaxed_answers_do_not_wait,
+    relaxed_answers_do_not_wait;
+
+    "The clock is moved by hand.":
     an_isolate_that_dies_loses_no_decision,
 }
 

@@ -29,7 +29,7 @@ scenarios! {
 }
 
 memory_only! {
-    "The clock is moved: these would take half a minute or more.":
+    "The clock is moved by hand.":
     a_rotated_key_is_fetched_at_most_every_half_minute,
     unknown_keys_do_not_make_the_gateway_fetch_without_end,
     a_rotated_key_serves_many_callers_at_once,

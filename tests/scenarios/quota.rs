@@ -29,7 +29,7 @@ not_on_workerd! {
 }
 
 memory_only! {
-    "The clock stands.":
+    "The clock is moved by hand.":
     the_wait_that_is_told_is_true;
 
     "Storage is held or fails on demand.":

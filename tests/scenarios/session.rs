@@ -38,7 +38,7 @@ memory_only! {
     a_made_up_session_id_costs_no_storage,
     a_session_is_asked_of_storage_once_by_each_isolate;
 
-    "The clock is moved.":
+    "The clock is moved by hand.":
     an_ended_session_frees_its_row,
     a_session_in_use_does_not_rest,
     an_instance_taken_out_of_the_configuration_is_not_called,
