@@ -9,7 +9,7 @@ use turnpike_tests::{
     Gateway, Stage,
     client::{Answer, Modern},
     faulty::Upstream,
-    fixture::{Fixture, Old, Shared},
+    fixture::{Fixture, Old},
     issuer::fresh,
     setup::Setup,
     stage::eventually,
@@ -28,9 +28,8 @@ spin_only! {
     the_tick_is_there_for_who_has_its_key,
     a_tick_does_what_is_due_without_any_other_request;
 
-    "Only Spin is told which hosts it may reach, and its documents with the component.":
-    a_host_the_manifest_does_not_allow_is_not_reached,
-    the_configuration_may_come_with_the_component;
+    "Only Spin is told which hosts it may reach.":
+    a_host_the_manifest_does_not_allow_is_not_reached;
 
     "Only there a façade between the eras lives for one request.":
     what_would_have_to_wait_is_not_offered,
@@ -203,17 +202,6 @@ async fn a_host_the_manifest_does_not_allow_is_not_reached(stage: Stage) {
     assert!(Upstream::shared().received(&format!("/{path}")).is_empty());
     let inside = gateway.caller("json").open().await;
     assert_eq!(inside.call("echo", json!({ "text": "on" })).await, "on");
-}
-
-async fn the_configuration_may_come_with_the_component(stage: Stage) {
-    let setup = operate::setup();
-    let gateway = stage.open(setup.clone().mounted()).await;
-    assert_eq!(gateway.caller("json").open().await.call("echo", json!({ "text": "on" })).await, "on");
-    let pushed = setup.server("another", &[&Shared::running().json.url]);
-    assert_eq!(operate::push(&gateway, &pushed, None).await.0.status, 200);
-    gateway.restart();
-    let another = gateway.caller("another").modern();
-    assert_eq!(another.call("echo", json!({ "text": "on" })).await, "on", "what was pushed counts more");
 }
 
 async fn what_would_have_to_wait_is_not_offered(stage: Stage) {

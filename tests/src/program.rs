@@ -27,11 +27,15 @@ impl Program {
     }
 
     /// Runs `program`, which does not watch its standard input, and waits for a line with `ready`. It is killed when its
-    /// leash is; then the folder `litter`, if there is one, is removed.
-    pub(crate) fn leashed(program: &Path, arguments: &[String], litter: Option<&Path>, ready: &'static str) -> Self {
+    /// leash is closed; then the folder that [`LITTER`] names in its environment is removed.
+    pub(crate) fn leashed(
+        program: &Path,
+        arguments: &[String],
+        environment: &[(&str, PathBuf)],
+        ready: &'static str,
+    ) -> Self {
         let mut command = Command::new("sh");
-        command.args(["-c", ON_LEASH, "sh"]).arg(program).args(arguments);
-        command.env("LITTER", litter.unwrap_or(Path::new("")));
+        command.args(["-c", ON_LEASH, "sh"]).arg(program).args(arguments).envs(environment.iter().cloned());
         let started = Self::start(&mut command, &program.display().to_string(), ready);
         started.unwrap_or_else(|error| panic!("`sh` cannot be run: {error}")).0
     }
@@ -110,6 +114,8 @@ fn workerd() -> Option<PathBuf> {
 
 const LEASH: &str =
     "data:text/javascript,process.stdin.on('end',()=>process.kill(process.pid,'SIGTERM')).on('error',()=>{}).resume()";
+/// The variable with the folder that is removed when a program on a leash has ended.
+pub(crate) const LITTER: &str = "TURNPIKE_LITTER";
 /// Whoever closes the standard input kills the program, and the script ends when that has.
 const ON_LEASH: &str = r#"exec 3<&0
     "$@" 3<&- &
@@ -120,6 +126,7 @@ const ON_LEASH: &str = r#"exec 3<&0
     wait "$program"
     status=$?
     kill "$leash" 2>/dev/null
-    [ -z "$LITTER" ] || rm -rf "$LITTER"
+    [ -z "$TURNPIKE_LITTER" ] || rm -rf "$TURNPIKE_LITTER"
     exit $status"#;
-const START_MAX: Duration = Duration::from_secs(60);
+/// A component may have to be made machine code first.
+const START_MAX: Duration = Duration::from_secs(600);

@@ -29,7 +29,7 @@ impl Redis {
         let place = folder.path().to_str().expect("the temporary folder's path is text");
         let options = ["--bind", "127.0.0.1", "--port", &port, "--dir", place, "--save", "", "--appendonly", "no"];
         let server =
-            Program::leashed(Path::new(SERVER), &options.map(str::to_owned), None, "Ready to accept connections");
+            Program::leashed(Path::new(SERVER), &options.map(str::to_owned), &[], "Ready to accept connections");
         Self { _server: server, _folder: folder, url: format!("redis://127.0.0.1:{port}") }
     }
 }

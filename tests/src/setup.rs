@@ -22,8 +22,6 @@ pub struct Setup {
     pub clock_stands: bool,
     /// Which Worker serves it; only on workerd.
     pub worker: Worker,
-    /// Whether the documents come with the component instead of being in the store; only on Spin.
-    pub is_mounted: bool,
     stored: Stored,
 }
 
@@ -62,8 +60,7 @@ impl Setup {
         let raw: Raw = serde_json::from_value(raw).unwrap();
         let key = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
         let secrets = BTreeMap::from([("TURNPIKE_KEY".to_owned(), key)]);
-        let worker = Worker::Gateway;
-        Self { raw, secrets, isolates: 1, clock_stands: false, worker, is_mounted: false, stored: Stored::Bundle }
+        Self { raw, secrets, isolates: 1, clock_stands: false, worker: Worker::Gateway, stored: Stored::Bundle }
     }
 
     /// With a server at `instances`.
@@ -162,13 +159,6 @@ impl Setup {
     #[must_use]
     pub fn that_panics(mut self) -> Self {
         self.worker = Worker::Faults;
-        self
-    }
-
-    /// With documents that come with the component; only on Spin.
-    #[must_use]
-    pub fn mounted(mut self) -> Self {
-        self.is_mounted = true;
         self
     }
 

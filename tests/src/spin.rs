@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    program::{Program, root},
+    program::{LITTER, Program, root},
     redis::Redis,
     setup::{Keeping, Setup},
 };
@@ -44,17 +44,15 @@ impl Spin {
         let origin = format!("http://{}", authorities[0]);
         let folder = tempfile::tempdir().unwrap();
         let manifest = folder.path().join("spin.toml");
-        let mounted = setup.is_mounted.then(|| mounted(setup, &origin, folder.path()));
-        fs::write(&manifest, manifest::derived(setup, &component(), mounted.as_deref())).unwrap();
+        fs::write(&manifest, manifest::derived(setup, &component())).unwrap();
+        mount(setup, &origin, &folder.path().join(manifest::MOUNTED));
         let arguments = [vec!["--from".to_owned(), text(&manifest)], variables(setup)].concat();
-        let stored = if setup.is_mounted { Vec::new() } else { stored(setup, &origin, folder.path()) };
-        let first = [arguments.as_slice(), stored.as_slice()].concat();
         let (folder, litter) = match keeping {
             Keeping::Everything => (Some(folder), None),
             Keeping::Nothing => (None, Some(folder.keep())),
         };
         let place = folder.as_ref().map(TempDir::path).or(litter.as_deref()).expect("there is a folder");
-        let processes = run(&authorities, &first, place, litter.as_deref());
+        let processes = run(&authorities, &arguments, place, litter.as_deref());
         Self { authorities, origin, processes: Mutex::new(processes), arguments, _redis: redis, folder }
     }
 
@@ -102,7 +100,9 @@ fn run(authorities: &[String], arguments: &[String], folder: &Path, litter: Opti
     let host = host();
     let processes = authorities.iter().enumerate().map(|(n, authority)| {
         let own = ["up", "--listen", authority, "--state-dir", &text(&state(folder, n))].map(str::to_owned);
-        Program::leashed(&host, &[own.as_slice(), arguments].concat(), litter, "Serving http")
+        let litter = litter.map(|folder| (LITTER, folder.to_owned()));
+        let environment: Vec<_> = litter.into_iter().chain([(CACHE, cache())]).collect();
+        Program::leashed(&host, &[own.as_slice(), arguments].concat(), &environment, "Serving http")
     });
     processes.collect()
 }
@@ -118,23 +118,11 @@ fn variables(setup: &Setup) -> Vec<String> {
     variables.flat_map(|variable| ["--variable".to_owned(), variable]).collect()
 }
 
-/// A folder with the documents, as `cargo xtask bundle` writes them.
-fn mounted(setup: &Setup, origin: &str, folder: &Path) -> PathBuf {
+/// Puts the documents into `folder`, as `cargo xtask bundle` prints them.
+fn mount(setup: &Setup, origin: &str, folder: &Path) {
     let documents = setup.documents(origin).into_iter().map(|(key, value)| json!({ "key": key, "value": value }));
-    let folder = folder.join("config");
-    fs::create_dir(&folder).unwrap();
+    fs::create_dir(folder).unwrap();
     fs::write(folder.join("bundle.json"), Value::from_iter(documents).to_string()).unwrap();
-    folder
-}
-
-/// The documents, to be stored at the first start only: what is there afterwards is the gateway's to change.
-fn stored(setup: &Setup, origin: &str, folder: &Path) -> Vec<String> {
-    let documents = setup.documents(origin).into_iter().enumerate().map(|(n, (key, document))| {
-        let file = folder.join(format!("document-{n}"));
-        fs::write(&file, document).unwrap();
-        format!("{key}=@{}", text(&file))
-    });
-    documents.flat_map(|document| ["--key-value".to_owned(), document]).collect()
 }
 
 /// Where the process of this number keeps its files.
@@ -165,6 +153,11 @@ fn host() -> PathBuf {
     host
 }
 
+/// Where our host keeps the component as machine code: `spin` is quicker at making it.
+fn cache() -> PathBuf {
+    std::env::var_os(CACHE).map_or_else(|| root().join("target/spin-cache"), PathBuf::from)
+}
+
 fn text(path: &Path) -> String {
     path.to_str().expect("the path is text").to_owned()
 }
@@ -173,3 +166,4 @@ fn text(path: &Path) -> String {
 const REDIS: &str = "TURNPIKE_REDIS";
 const COMPONENT: &str = "TURNPIKE_SPIN_WASM";
 const HOST: &str = "TURNPIKE_SPIN_HOST";
+const CACHE: &str = "TURNPIKE_SPIN_CACHE";

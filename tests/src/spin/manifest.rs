@@ -7,18 +7,15 @@ use toml::Table;
 use super::{REDIS, text};
 use crate::{program::root, setup::Setup};
 
-/// The manifest of `component` with `setup`, whose documents are in the folder `mounted` or in the store. It may reach the
-/// hosts that `setup` names, and no other.
-pub(super) fn derived(setup: &Setup, component: &Path, mounted: Option<&Path>) -> String {
+/// The manifest of `component` with `setup`, whose documents lie in the folder [`MOUNTED`] beside it. It may reach the hosts
+/// that `setup` names, and no other.
+pub(super) fn derived(setup: &Setup, component: &Path) -> String {
     let mut manifest: Table = read().parse().expect("`spin.toml` is TOML");
     let ours = at(&mut manifest, &["component", "turnpike"]);
     ours.insert("source".to_owned(), text(component).into());
     ours.insert("allowed_outbound_hosts".to_owned(), hosts(setup).into_iter().collect::<Vec<_>>().into());
-    ours.remove("files");
-    if let Some(folder) = mounted {
-        let files = Table::from_iter([("source", text(folder)), ("destination", "/config".to_owned())].map(named));
-        ours.insert("files".to_owned(), vec![files].into());
-    }
+    let mount = ours["files"][0].as_table_mut().expect("the manifest mounts a folder");
+    mount.insert("source".to_owned(), MOUNTED.into());
     for name in setup.secrets.keys().map(|name| name.to_lowercase()) {
         let declared = Table::from_iter([("required".to_owned(), true.into()), ("secret".to_owned(), true.into())]);
         at(&mut manifest, &["variables"]).insert(name.clone(), declared.into());
@@ -26,10 +23,6 @@ pub(super) fn derived(setup: &Setup, component: &Path, mounted: Option<&Path>) -
         at(&mut manifest, &["component", "turnpike", "variables"]).insert(name, given.into());
     }
     manifest.to_string()
-}
-
-fn named((name, value): (&str, String)) -> (String, toml::Value) {
-    (name.to_owned(), value.into())
 }
 
 fn read() -> String {
@@ -58,3 +51,6 @@ fn origin(url: &str) -> String {
     let (scheme, authority) = (url.scheme_str().unwrap_or_default(), url.authority().expect("a server is somewhere"));
     format!("{scheme}://{authority}")
 }
+
+/// The folder of documents.
+pub(super) const MOUNTED: &str = "config";
