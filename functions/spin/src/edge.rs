@@ -17,7 +17,8 @@ use gateway::{
     platform::{Abort, Answer, Arrived, Failed, Life, Platform, Unanswered, Unread},
     shelf::{Key, Shelf as _},
 };
-use http::{HeaderMap, Request, Response, header};
+use http::{Request, Response};
+use http_body::Body as _;
 use mcp::Timestamp;
 use spin_sdk::{time::sleep, wasip3};
 
@@ -40,7 +41,7 @@ impl Edge {
     async fn exchange(&self, request: Request<Bytes>, deadline: Duration) -> Result<Answer<Body>, Unanswered> {
         let (head, body) = outbound::send(request, deadline).await?.into_parts();
         let body = Body::incoming(body);
-        if length(&head.headers).is_none_or(|length| length > SMALL_BYTES) {
+        if body.size_hint().upper().is_none_or(|length| length > SMALL_BYTES) {
             return Ok(cuttable(Response::from_parts(head, body)));
         }
         let bytes = body.whole(usize::MAX).await.map_err(|error| Unanswered::Broken(error.to_string()))?;
@@ -111,11 +112,11 @@ impl Platform for Edge {
 
     async fn object(&self, kind: &str, name: &str, command: String) -> Result<String, Failed> {
         let storage = self.0.storage().await?;
-        self.0.machines.tell(&*storage, key(kind, name), command, now).await
+        self.0.machines.tell(&*storage, Key::new(kind, name), command, now).await
     }
 
     async fn rows(&self, kind: &str, name: &str, after: u64, limit: u32) -> Result<Vec<String>, Failed> {
-        self.0.storage().await?.rows(&key(kind, name), after, limit).await
+        self.0.storage().await?.rows(&Key::new(kind, name), after, limit).await
     }
 
     fn log(&self, text: &str) {
@@ -151,14 +152,6 @@ fn cuttable(response: Response<Body>) -> Answer<Body> {
             let _ = cut.send(());
         }),
     }
-}
-
-fn length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-fn key(kind: &str, name: &str) -> Key {
-    Key { kind: kind.to_owned(), name: name.to_owned() }
 }
 
 const SMALL_BYTES: u64 = 65_536;
