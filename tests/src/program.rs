@@ -22,7 +22,7 @@ impl Program {
         if let Some(workerd) = workerd() {
             command.env("MINIFLARE_WORKERD_PATH", workerd);
         }
-        Self::start(&mut command, &script.display().to_string(), ready)
+        Self::start(&mut command, &script.display().to_string(), ready, START_MAX)
             .unwrap_or_else(|error| panic!("`node` cannot be run: {error}; install Node 20 or newer"))
     }
 
@@ -36,11 +36,16 @@ impl Program {
     ) -> Self {
         let mut command = Command::new("sh");
         command.args(["-c", ON_LEASH, "sh"]).arg(program).args(arguments).envs(environment.iter().cloned());
-        let started = Self::start(&mut command, &program.display().to_string(), ready);
+        let started = Self::start(&mut command, &program.display().to_string(), ready, COMPILE_MAX);
         started.unwrap_or_else(|error| panic!("`sh` cannot be run: {error}")).0
     }
 
-    fn start(command: &mut Command, name: &str, ready: &'static str) -> std::io::Result<(Self, String)> {
+    fn start(
+        command: &mut Command,
+        name: &str,
+        ready: &'static str,
+        patience: Duration,
+    ) -> std::io::Result<(Self, String)> {
         let command = command.env("NO_COLOR", "1").stdin(Stdio::piped());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (said, hears) = mpsc::channel();
@@ -51,7 +56,7 @@ impl Program {
         let program = Self { child, leash };
         let mut complaints = Vec::new();
         loop {
-            match hears.recv_timeout(START_MAX) {
+            match hears.recv_timeout(patience) {
                 Ok(line) => match line.split_once(ready) {
                     Some((_, rest)) => return Ok((program, rest.trim().to_owned())),
                     None => complaints.push(line),
@@ -128,5 +133,6 @@ const ON_LEASH: &str = r#"exec 3<&0
     kill "$leash" 2>/dev/null
     [ -z "$TURNPIKE_LITTER" ] || rm -rf "$TURNPIKE_LITTER"
     exit $status"#;
-/// A component may have to be made machine code first.
-const START_MAX: Duration = Duration::from_secs(600);
+const START_MAX: Duration = Duration::from_secs(60);
+/// A component has to be made machine code first, if it is new.
+const COMPILE_MAX: Duration = Duration::from_secs(900);
