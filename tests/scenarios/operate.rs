@@ -166,7 +166,7 @@ pub(crate) async fn push(gateway: &Gateway, setup: &Setup, expected: Option<&str
     (call(gateway, "PUT", "/api/live", &json!({ "id": bundle.id, "expected": expected })).await, bundle.id)
 }
 
-async fn live(gateway: &Gateway) -> Value {
+pub(crate) async fn live(gateway: &Gateway) -> Value {
     call(gateway, "GET", "/api/live", &Value::Null).await.json()
 }
 

@@ -121,14 +121,15 @@ const LEASH: &str =
     "data:text/javascript,process.stdin.on('end',()=>process.kill(process.pid,'SIGTERM')).on('error',()=>{}).resume()";
 /// The variable with the folder that is removed when a program on a leash has ended.
 pub(crate) const LITTER: &str = "TURNPIKE_LITTER";
-/// Whoever closes the standard input kills the program, and the script ends when that has.
+/// Whoever closes the standard input kills the program, and the script ends when that has. It says nothing of that: who
+/// would hear it may be gone.
 const ON_LEASH: &str = r#"exec 3<&0
     "$@" 3<&- &
     program=$!
     { read -r _ <&3; kill -KILL "$program"; } >/dev/null 2>&1 &
     leash=$!
     exec 3<&-
-    wait "$program"
+    wait "$program" 2>/dev/null
     status=$?
     kill "$leash" 2>/dev/null
     [ -z "$TURNPIKE_LITTER" ] || rm -rf "$TURNPIKE_LITTER"

@@ -8,7 +8,7 @@ use std::{
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Mutex, Once},
 };
 
 use serde_json::{Value, json};
@@ -34,6 +34,12 @@ pub struct Spin {
 }
 
 impl Spin {
+    /// Has the component made machine code, which takes minutes when it is new and is no part of any scenario.
+    pub fn prepare() {
+        static PREPARED: Once = Once::new();
+        PREPARED.call_once(|| drop(Self::start(&Setup::new(), Keeping::Everything)));
+    }
+
     /// Starts Spin with `setup` on free ports, one for each isolate; several share a Redis. It serves when this returns.
     /// The first one's is the public origin.
     #[must_use]

@@ -42,6 +42,9 @@ pub enum Gateway {
 
 /// Runs `scenario` to its end.
 pub fn run<F: Future<Output = ()>>(stage: Stage, scenario: impl FnOnce(Stage) -> F) {
+    if stage == Stage::Spin {
+        Spin::prepare();
+    }
     let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let ended = LocalSet::new().block_on(&runtime, async { timeout(SCENARIO_MAX, scenario(stage)).await });
     ended.unwrap_or_else(|_| panic!("the scenario did not end within {} s", SCENARIO_MAX.as_secs()));
