@@ -33,6 +33,7 @@ scenarios! {
 not_on_spin! {
     "A façade between the eras lives for one request: it keeps nothing that a later one could need.":
     one_caller_has_one_session_at_a_legacy_server,
+    a_session_id_of_a_modern_request_to_a_legacy_server_is_ignored,
 }
 
 /// The servers of the common gateway: one that speaks legacy, one that speaks modern, one that speaks both.
@@ -207,9 +208,17 @@ async fn a_modern_notification_is_taken(stage: Stage) {
 }
 
 async fn a_session_id_of_a_modern_request_is_ignored(stage: Stage) {
+    session_id_is_ignored(stage, &["modern", "both"]).await;
+}
+
+async fn a_session_id_of_a_modern_request_to_a_legacy_server_is_ignored(stage: Stage) {
+    session_id_is_ignored(stage, &["one"]).await;
+}
+
+async fn session_id_is_ignored(stage: Stage, servers: &[&str]) {
     let gateway = stage.common().await;
     let session = gateway.caller("modern").open().await.session().unwrap();
-    for server in SERVERS {
+    for server in servers {
         let client = gateway.caller(server).modern();
         let plain = client.whoami().await;
         for id in [session.as_str(), "made-up"] {

@@ -10,7 +10,7 @@ use turnpike_tests::{
     fixture::{Fixture, Shared},
     issuer::{Signature, fresh, now_secs},
     setup::Setup,
-    stage::eventually,
+    stage::{TICK_KEY, eventually},
 };
 
 scenarios! {
@@ -173,11 +173,15 @@ async fn an_upstream_that_says_no_valid_session_ends_it(stage: Stage) {
 async fn a_session_that_rests_ends_at_the_upstream_too(stage: Stage) {
     let fixture = &Shared::running().one;
     let setup = Setup::new().server_with("brief", &[&fixture.url], |server| server.idle_ms = 1_000);
-    let gateway = stage.open(setup).await;
+    let gateway = stage.open(setup.secret(TICK_KEY, "key")).await;
     let client = gateway.caller("brief").open().await;
     let theirs = client.whoami().await["session"].as_str().unwrap().to_owned();
     assert!(fixture.sessions().await.contains(&theirs));
-    eventually("the upstream session is ended", async || !fixture.sessions().await.contains(&theirs)).await;
+    eventually("the upstream session is ended", async || {
+        gateway.tick("key").await;
+        !fixture.sessions().await.contains(&theirs)
+    })
+    .await;
     client.request("ping", json!({})).await.refuses(404, -32001);
     assert_eq!(client.initialize(LATEST).await.status, 200);
 }
@@ -186,13 +190,17 @@ async fn the_end_is_told_again_until_the_upstream_takes_it(stage: Stage) {
     let upstream = Upstream::shared();
     let path = format!("delete-fails-once-{}", fresh("path"));
     let setup = Setup::new().server_with("brief", &[&upstream.url(&path)], |server| server.idle_ms = 1_000);
-    let gateway = stage.open(setup).await;
+    let gateway = stage.open(setup.secret(TICK_KEY, "key")).await;
     gateway.caller("brief").open().await;
     let deletes = || {
         let received = upstream.received(&format!("/{path}"));
         received.into_iter().filter(|one| one.head.starts_with("DELETE")).collect::<Vec<_>>()
     };
-    eventually("it is told twice", async || deletes().len() == 2).await;
+    eventually("it is told twice", async || {
+        gateway.tick("key").await;
+        deletes().len() == 2
+    })
+    .await;
     for delete in deletes() {
         assert!(delete.head.to_lowercase().contains("mcp-session-id: the-faulty-upstreams-own-session"), "{delete:?}");
     }

@@ -12,7 +12,7 @@ use turnpike_tests::{
     fixture::{Fixture, Old},
     issuer::fresh,
     setup::Setup,
-    stage::eventually,
+    stage::{TICK_KEY, TICK_PATH, eventually},
 };
 
 use crate::{audit::chain, operate};
@@ -166,16 +166,16 @@ impl Load {
 async fn the_tick_is_there_for_who_has_its_key(stage: Stage) {
     let gateway = stage.common().await;
     for header in ["Bearer x", "Bearer "] {
-        let request = gateway.client().exact("POST", TICK).header("authorization", header);
+        let request = gateway.client().exact("POST", TICK_PATH).header("authorization", header);
         assert_eq!(request.send().await.status, 404, "without the variable there is no such route");
     }
     let gateway = stage.open(Setup::new().secret(TICK_KEY, "the-key")).await;
-    assert_eq!(tick(&gateway, None).await.status, 401);
+    assert_eq!(gateway.client().exact("POST", TICK_PATH).send().await.status, 401);
     for wrong in ["", "the-ke", "the-key2", "The-key"] {
-        let refused = tick(&gateway, Some(wrong)).await;
+        let refused = tick(&gateway, wrong).await;
         assert_eq!((refused.status, refused.header("www-authenticate")), (401, "Bearer"), "{wrong}: {refused:?}");
     }
-    let done = tick(&gateway, Some("the-key")).await;
+    let done = tick(&gateway, "the-key").await;
     assert_eq!((done.status, done.json()), (200, json!({ "woken": 0, "delivered": 0 })));
 }
 
@@ -187,10 +187,10 @@ async fn a_tick_does_what_is_due_without_any_other_request(stage: Stage) {
     // Nothing says that time has passed: what is asked of the gateway would make it look.
     tokio::time::sleep(Duration::from_millis(2 * IDLE_MS)).await;
     assert_eq!(fixture.sessions().await.len(), 1, "nobody looked");
-    let done = tick(&gateway, Some("the-key")).await.json();
+    let done = tick(&gateway, "the-key").await.json();
     assert!(done["woken"].as_u64().unwrap() >= 1 && done["delivered"].as_u64().unwrap() >= 1, "{done}");
     assert_eq!(fixture.sessions().await, [""; 0]);
-    assert_eq!(tick(&gateway, Some("the-key")).await.json(), json!({ "woken": 0, "delivered": 0 }));
+    assert_eq!(tick(&gateway, "the-key").await.json(), json!({ "woken": 0, "delivered": 0 }));
     client.request("ping", json!({})).await.refuses(404, -32001);
 }
 
@@ -234,12 +234,8 @@ async fn the_oldest_transport_is_not_offered(stage: Stage) {
     assert_eq!((refused.status, refused.code()), (502, -32603), "{refused:?}");
 }
 
-async fn tick(gateway: &Gateway, key: Option<&str>) -> Answer {
-    let request = gateway.client().exact("POST", TICK);
-    match key {
-        Some(key) => request.header("authorization", &format!("Bearer {key}")).send().await,
-        None => request.send().await,
-    }
+async fn tick(gateway: &Gateway, key: &str) -> Answer {
+    gateway.tick(key).await.expect("there is a route for that")
 }
 
 /// With a limit for each agent, before a server that answers at once and counts what it receives at a path of its own.
@@ -249,6 +245,4 @@ fn limited(requests_per_minute: u32) -> (Setup, String) {
     (setup.limit_by_agent(requests_per_minute), format!("/{path}"))
 }
 
-const TICK: &str = "/-/tick";
-const TICK_KEY: &str = "TURNPIKE_TICK_KEY";
 const IDLE_MS: u64 = 1_000;

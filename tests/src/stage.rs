@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::{runtime, task::LocalSet, time::timeout};
 
 use crate::{
-    client::Client,
+    client::{Answer, Client},
     faulty::{self, FAULTS, Upstream},
     fixture::Shared,
     issuer::Token,
@@ -131,6 +131,17 @@ impl Gateway {
         }
     }
 
+    /// Does what is due, on a platform that is not woken by itself and was opened with `key` as [`TICK_KEY`].
+    pub async fn tick(&self, key: &str) -> Option<Answer> {
+        match self {
+            Self::Memory(_) | Self::Workerd(_) => None,
+            Self::Spin(_) => {
+                let request = self.client().exact("POST", TICK_PATH);
+                Some(request.header("authorization", &format!("Bearer {key}")).send().await)
+            }
+        }
+    }
+
     /// A client without a token that calls no server yet.
     #[must_use]
     pub fn client(&self) -> Client {
@@ -221,6 +232,10 @@ fn common() -> Setup {
 
 /// What the server `guarded` is sent as bearer token.
 pub const UPSTREAM_SECRET: &str = "the-gateways-own-secret";
+/// The secret of whoever may [`Gateway::tick`].
+pub const TICK_KEY: &str = "TURNPIKE_TICK_KEY";
+/// Where that is asked for.
+pub const TICK_PATH: &str = "/-/tick";
 /// How long an upstream that is silent on purpose may be.
 pub const SILENCE_MAX_MS: u64 = 1_500;
 const SCENARIO_MAX: Duration = Duration::from_secs(120);
