@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gateway::config;
 use serde_json::json;
 use turnpike_tests::{
     Stage,
@@ -17,9 +18,10 @@ scenarios! {
 }
 
 memory_only! {
-    "A new configuration is looked for every 20 s: the clock is moved, and documents are changed behind the gateway.":
+    "A new configuration is looked for every 20 s, and only in memory is the store at hand.":
     a_bad_bundle_does_not_replace_a_good_one,
     a_good_bundle_replaces_the_one_in_force,
+    a_bundle_is_checked_once_by_each_version,
 }
 
 async fn without_a_configuration_503(stage: Stage) {
@@ -65,6 +67,26 @@ async fn a_good_bundle_replaces_the_one_in_force(stage: Stage) {
     eventually("the new server is there", async || gateway.caller("new").initialize(LATEST).await.status == 200).await;
 }
 
+/// Policies that Cedar's validator refuses show whether it was asked.
+async fn a_bundle_is_checked_once_by_each_version(stage: Stage) {
+    let wrong = "permit (principal, action, resource) when { context.nothing == 1 };";
+    for (checked, status) in [(None, 503), (Some("0.0.1"), 503), (Some(VERSION), 200)] {
+        let setup = Setup::new().server("json", &[&Shared::running().json.url]).policies(wrong);
+        let gateway = stage.open(setup.clone()).await;
+        let key = config::checked_key(&setup.bundle(gateway.origin()).id);
+        if let Some(version) = checked {
+            gateway.memory().documents().borrow_mut().insert(key, version.to_owned());
+        }
+        assert_eq!(gateway.client().exact("GET", "/readyz").send().await.status, status, "{checked:?}");
+    }
+    let setup = Setup::new().server("json", &[&Shared::running().json.url]);
+    let gateway = stage.open(setup.clone()).await;
+    gateway.caller("json").open().await;
+    let key = config::checked_key(&setup.bundle(gateway.origin()).id);
+    let checked = async || gateway.memory().documents().borrow().get(&key).map(String::as_str) == Some(VERSION);
+    eventually("the next isolate need not check it", checked).await;
+}
+
 async fn unconfigured(stage: Stage, setup: Setup, says: &str) {
     let gateway = stage.open(setup).await;
     for path in ["/mcp/one", "/readyz", "/.well-known/oauth-protected-resource"] {
@@ -75,3 +97,6 @@ async fn unconfigured(stage: Stage, setup: Setup, says: &str) {
     }
     assert_eq!(gateway.client().exact("GET", "/healthz").send().await.status, 200);
 }
+
+/// All crates of the workspace have one.
+const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -21,7 +21,7 @@ scenarios! {
 }
 
 memory_only! {
-    "A new configuration is looked for every 20 s: the clock is moved, and documents are changed behind the gateway.":
+    "A new configuration is looked for every 20 s, and only in memory is the store at hand.":
     every_isolate_notices_within_half_a_minute,
     what_is_written_to_the_store_afterwards_counts,
 }

@@ -11,7 +11,7 @@ mod sqlite;
 mod storage;
 
 use gateway::{Gateway, tasks::Tasks};
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, Method, Response, header};
 use http_body::Body as _;
 use spin_sdk::{http::Request, http_service, wasip3};
 
@@ -24,8 +24,8 @@ async fn serve(request: Request) -> Response<Body> {
     let edge = Edge::new(&place, &tasks);
     let request = request.map(Body::incoming);
     let answering = async {
-        let response = match request.uri().path() {
-            due::TICK => due::tick(&edge, request.headers()).await,
+        let response = match (request.method(), request.uri().path()) {
+            (&Method::POST, due::TICK) => due::tick(&edge, request.headers()).await,
             _ => Gateway::new(edge.clone(), place.memory.clone()).serve(request).await,
         };
         due::beside_a_request(&edge);
