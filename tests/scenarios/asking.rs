@@ -15,19 +15,32 @@ use turnpike_tests::{
 };
 
 scenarios! {
-    whatever_is_asked_is_answered_in_every_quadrant,
+    whatever_is_asked_is_answered_in_the_same_era,
     prompts_and_resources_may_ask_too,
     a_caller_that_can_answer_nothing_is_asked_nothing,
-    a_parked_call_goes_on_where_it_stopped,
+    a_caller_is_asked_only_what_it_can_answer,
     a_state_is_nobody_elses,
     a_state_that_was_changed_opens_nothing,
     a_state_belongs_to_the_request_it_was_made_for,
-    a_round_that_is_over_is_not_answered_again,
-    a_stream_that_was_cut_while_the_caller_is_asked_is_resumed,
     an_answer_given_after_the_stream_was_cut_is_heard,
     an_answer_from_another_session_is_not_heard,
     a_session_the_server_lost_is_opened_again_once,
     a_call_that_said_something_is_not_sent_again,
+}
+
+not_on_spin! {
+    "A façade between the eras lives for one request: nothing is asked of a caller for a server of the other era.":
+    whatever_is_asked_is_answered_across_the_eras,
+    prompts_and_resources_may_ask_across_the_eras,
+    a_caller_is_asked_only_what_it_can_answer_across_the_eras,
+    a_parked_call_goes_on_where_it_stopped,
+    a_parked_calls_state_is_nobody_elses,
+    a_parked_calls_state_that_was_changed_opens_nothing,
+    a_parked_calls_state_belongs_to_the_request_it_was_made_for,
+    a_round_that_is_over_is_not_answered_again,
+    a_stream_that_was_cut_while_the_caller_is_asked_is_resumed,
+    an_answer_given_across_the_eras_after_the_stream_was_cut_is_heard,
+    an_answer_from_another_session_is_not_heard_across_the_eras,
     a_parked_call_whose_session_was_lost_is_an_error,
     a_parked_call_is_lost_with_the_gateway_and_not_begun_anew,
     a_session_that_was_asking_is_told_what_it_lost_with_the_gateway,
@@ -35,56 +48,66 @@ scenarios! {
 }
 
 memory_only! {
-    "The clock is moved.":
+    "The clock is moved by hand.":
     a_state_that_expired_opens_nothing,
 }
 
 /// The servers of the common gateway: one that speaks legacy, one that speaks modern.
 const SERVERS: [&str; 2] = ["one", "modern"];
+/// Each server with a caller of its own era, and with one of the other.
+const SAME_ERA: [(&str, Era); 2] = [("one", Era::Legacy), ("modern", Era::Modern)];
+const ACROSS: [(&str, Era); 2] = [("one", Era::Modern), ("modern", Era::Legacy)];
 
-async fn whatever_is_asked_is_answered_in_every_quadrant(stage: Stage) {
+async fn whatever_is_asked_is_answered_in_the_same_era(stage: Stage) {
+    whatever_is_asked_is_answered(stage, SAME_ERA).await;
+}
+
+async fn whatever_is_asked_is_answered_across_the_eras(stage: Stage) {
+    whatever_is_asked_is_answered(stage, ACROSS).await;
+}
+
+async fn whatever_is_asked_is_answered(stage: Stage, quadrants: [(&str, Era); 2]) {
     let gateway = stage.common().await;
     let [form, sample, roots] = ["elicitation/create", "sampling/createMessage", "roots/list"];
-    for server in SERVERS {
-        for era in Era::BOTH {
-            let caller = era.caller(gateway.caller(server)).await;
-            for (tool, arguments, expected, kinds) in [
-                ("test_elicitation", json!({ "message": "who?" }), "ada@example.com", vec![form]),
-                ("test_sampling", json!({ "prompt": "say it" }), "LLM response: said", vec![sample]),
-                ("test_input_required_result_list_roots", json!({}), "Roots: file:///home/ada", vec![roots]),
-                ("test_input_required_result_request_state", json!({}), "state-ok", vec![form]),
-                (
-                    "test_input_required_result_multiple_inputs",
-                    json!({}),
-                    "said (Ada, 1 roots)",
-                    vec![form, roots, sample],
-                ),
-                ("test_input_required_result_multi_round", json!({}), "Ada likes blue.", vec![form, form]),
-            ] {
-                let params = json!({ "name": tool, "arguments": arguments });
-                let (reply, mut asked) = caller.answering("tools/call", &params, &content(), "said").await;
-                asked.sort_unstable();
-                assert_eq!(asked, kinds, "{era:?} {server} {tool}: {reply}");
-                let text = reply["result"]["content"][0]["text"].to_string();
-                assert!(text.contains(expected), "{era:?} {server} {tool}: {reply}");
-            }
+    for (server, era) in quadrants {
+        let caller = era.caller(gateway.caller(server)).await;
+        for (tool, arguments, expected, kinds) in [
+            ("test_elicitation", json!({ "message": "who?" }), "ada@example.com", vec![form]),
+            ("test_sampling", json!({ "prompt": "say it" }), "LLM response: said", vec![sample]),
+            ("test_input_required_result_list_roots", json!({}), "Roots: file:///home/ada", vec![roots]),
+            ("test_input_required_result_request_state", json!({}), "state-ok", vec![form]),
+            ("test_input_required_result_multiple_inputs", json!({}), "said (Ada, 1 roots)", vec![form, roots, sample]),
+            ("test_input_required_result_multi_round", json!({}), "Ada likes blue.", vec![form, form]),
+        ] {
+            let params = json!({ "name": tool, "arguments": arguments });
+            let (reply, mut asked) = caller.answering("tools/call", &params, &content(), "said").await;
+            asked.sort_unstable();
+            assert_eq!(asked, kinds, "{era:?} {server} {tool}: {reply}");
+            let text = reply["result"]["content"][0]["text"].to_string();
+            assert!(text.contains(expected), "{era:?} {server} {tool}: {reply}");
         }
     }
 }
 
 async fn prompts_and_resources_may_ask_too(stage: Stage) {
+    prompts_and_resources_may_ask(stage, SAME_ERA).await;
+}
+
+async fn prompts_and_resources_may_ask_across_the_eras(stage: Stage) {
+    prompts_and_resources_may_ask(stage, ACROSS).await;
+}
+
+async fn prompts_and_resources_may_ask(stage: Stage, quadrants: [(&str, Era); 2]) {
     let gateway = stage.common().await;
-    for server in SERVERS {
-        for era in Era::BOTH {
-            let caller = era.caller(gateway.caller(server)).await;
-            for (method, params, expected) in [
-                ("prompts/get", json!({ "name": "test_input_required_result_prompt" }), "Use this context: tests"),
-                ("resources/read", json!({ "uri": "test://locked" }), "Unlocked by sesame."),
-            ] {
-                let (reply, asked) = caller.answering(method, &params, &content(), "said").await;
-                assert_eq!(asked, ["elicitation/create"], "{era:?} {server} {method}: {reply}");
-                assert!(reply["result"].to_string().contains(expected), "{era:?} {server} {method}: {reply}");
-            }
+    for (server, era) in quadrants {
+        let caller = era.caller(gateway.caller(server)).await;
+        for (method, params, expected) in [
+            ("prompts/get", json!({ "name": "test_input_required_result_prompt" }), "Use this context: tests"),
+            ("resources/read", json!({ "uri": "test://locked" }), "Unlocked by sesame."),
+        ] {
+            let (reply, asked) = caller.answering(method, &params, &content(), "said").await;
+            assert_eq!(asked, ["elicitation/create"], "{era:?} {server} {method}: {reply}");
+            assert!(reply["result"].to_string().contains(expected), "{era:?} {server} {method}: {reply}");
         }
     }
 }
@@ -99,13 +122,24 @@ async fn a_caller_that_can_answer_nothing_is_asked_nothing(stage: Stage) {
         let reply = answer.reply();
         let is_error = reply["error"]["code"] == -32021 || reply["result"]["isError"] == true;
         assert!(is_error, "{server}: {answer:?}");
-        let form = gateway.caller(server).modern().able(json!({ "elicitation": {} }));
-        let params = json!({ "name": "test_input_required_result_capabilities", "arguments": {} });
-        let asked = asked(&form.request("tools/call", params).await);
-        let kinds: Vec<&Value> =
-            asked["inputRequests"].as_object().unwrap().values().map(|one| &one["method"]).collect();
-        assert_eq!(kinds, ["elicitation/create"], "{server}");
     }
+}
+
+async fn a_caller_is_asked_only_what_it_can_answer(stage: Stage) {
+    asked_only_what_it_can_answer(stage, "modern").await;
+}
+
+async fn a_caller_is_asked_only_what_it_can_answer_across_the_eras(stage: Stage) {
+    asked_only_what_it_can_answer(stage, "one").await;
+}
+
+async fn asked_only_what_it_can_answer(stage: Stage, server: &str) {
+    let gateway = stage.common().await;
+    let form = gateway.caller(server).modern().able(json!({ "elicitation": {} }));
+    let params = json!({ "name": "test_input_required_result_capabilities", "arguments": {} });
+    let asked = asked(&form.request("tools/call", params).await);
+    let kinds: Vec<&Value> = asked["inputRequests"].as_object().unwrap().values().map(|one| &one["method"]).collect();
+    assert_eq!(kinds, ["elicitation/create"]);
 }
 
 async fn a_parked_call_goes_on_where_it_stopped(stage: Stage) {
@@ -126,59 +160,77 @@ async fn a_parked_call_goes_on_where_it_stopped(stage: Stage) {
 }
 
 async fn a_state_is_nobody_elses(stage: Stage) {
+    nobody_elses(stage, "modern").await;
+}
+
+async fn a_parked_calls_state_is_nobody_elses(stage: Stage) {
+    nobody_elses(stage, "one").await;
+}
+
+async fn nobody_elses(stage: Stage, server: &str) {
     let gateway = stage.common().await;
-    for server in SERVERS {
-        let (client, params, asked) = parked(&gateway, server).await;
-        let token = gateway.token();
-        let other = gateway.caller_with(server, &token).modern();
-        other.retry("tools/call", &params, &asked, answers(&asked, &content(), "")).await.refuses(200, -32602);
-        let told = |entry: &Value| entry["reason"].as_str().is_some_and(|reason| reason.contains("another principal"));
-        gateway.audit(&token, |entries| entries.iter().any(told)).await;
-        let last = client.retry("tools/call", &params, &asked, answers(&asked, &content(), "")).await;
-        assert_eq!(last.text(), "state-ok", "{server}: it is still its owner's: {last:?}");
-    }
+    let (client, params, asked) = parked(&gateway, server).await;
+    let token = gateway.token();
+    let other = gateway.caller_with(server, &token).modern();
+    other.retry("tools/call", &params, &asked, answers(&asked, &content(), "")).await.refuses(200, -32602);
+    let told = |entry: &Value| entry["reason"].as_str().is_some_and(|reason| reason.contains("another principal"));
+    gateway.audit(&token, |entries| entries.iter().any(told)).await;
+    let last = client.retry("tools/call", &params, &asked, answers(&asked, &content(), "")).await;
+    assert_eq!(last.text(), "state-ok", "it is still its owner's: {last:?}");
 }
 
 async fn a_state_that_was_changed_opens_nothing(stage: Stage) {
+    changed_opens_nothing(stage, "modern").await;
+}
+
+async fn a_parked_calls_state_that_was_changed_opens_nothing(stage: Stage) {
+    changed_opens_nothing(stage, "one").await;
+}
+
+async fn changed_opens_nothing(stage: Stage, server: &str) {
     let gateway = stage.common().await;
-    for server in SERVERS {
-        let (client, params, asked) = parked(&gateway, server).await;
-        let state = asked["requestState"].as_str().unwrap().to_owned();
-        let middle = state.len() / 2;
-        let other = if &state[middle..=middle] == "A" { "B" } else { "A" };
-        let flipped = format!("{}{other}{}", &state[..middle], &state[middle + 1..]);
-        for changed in [flipped, state[..state.len() - 2].to_owned(), "1.1".to_owned(), String::new()] {
-            let mut forged = asked.clone();
-            forged["requestState"] = json!(changed);
-            let answer = client.retry("tools/call", &params, &forged, answers(&asked, &content(), "")).await;
-            answer.refuses(200, -32602);
-        }
-        let last = client.retry("tools/call", &params, &asked, answers(&asked, &content(), "")).await;
-        assert_eq!(last.text(), "state-ok", "{server}: {last:?}");
+    let (client, params, asked) = parked(&gateway, server).await;
+    let state = asked["requestState"].as_str().unwrap().to_owned();
+    let middle = state.len() / 2;
+    let other = if &state[middle..=middle] == "A" { "B" } else { "A" };
+    let flipped = format!("{}{other}{}", &state[..middle], &state[middle + 1..]);
+    for changed in [flipped, state[..state.len() - 2].to_owned(), "1.1".to_owned(), String::new()] {
+        let mut forged = asked.clone();
+        forged["requestState"] = json!(changed);
+        let answer = client.retry("tools/call", &params, &forged, answers(&asked, &content(), "")).await;
+        answer.refuses(200, -32602);
     }
+    let last = client.retry("tools/call", &params, &asked, answers(&asked, &content(), "")).await;
+    assert_eq!(last.text(), "state-ok", "{last:?}");
 }
 
 async fn a_state_belongs_to_the_request_it_was_made_for(stage: Stage) {
+    belongs_to_its_request(stage, "modern").await;
+}
+
+async fn a_parked_calls_state_belongs_to_the_request_it_was_made_for(stage: Stage) {
+    belongs_to_its_request(stage, "one").await;
+}
+
+async fn belongs_to_its_request(stage: Stage, server: &str) {
     let gateway = stage.common().await;
-    for server in SERVERS {
-        let token = gateway.token();
-        let client = gateway.caller_with(server, &token).modern();
-        let params = json!({ "name": STATEFUL, "arguments": {} });
-        let asked = asked(&client.request("tools/call", params.clone()).await);
-        let said = answers(&asked, &content(), "");
-        for other in [
-            json!({ "name": STATEFUL, "arguments": { "more": true } }),
-            json!({ "name": STATEFUL }),
-            json!({ "name": "test_input_required_result_tampered_state", "arguments": {} }),
-        ] {
-            client.retry("tools/call", &other, &asked, said.clone()).await.refuses(200, -32602);
-        }
-        let elsewhere = gateway.caller_with("both", &token).modern();
-        elsewhere.retry("tools/call", &params, &asked, said.clone()).await.refuses(200, -32602);
-        let spelled_otherwise = json!({ "arguments": {}, "name": STATEFUL });
-        let last = client.retry("tools/call", &spelled_otherwise, &asked, said).await;
-        assert_eq!(last.text(), "state-ok", "{server}: {last:?}");
+    let token = gateway.token();
+    let client = gateway.caller_with(server, &token).modern();
+    let params = json!({ "name": STATEFUL, "arguments": {} });
+    let asked = asked(&client.request("tools/call", params.clone()).await);
+    let said = answers(&asked, &content(), "");
+    for other in [
+        json!({ "name": STATEFUL, "arguments": { "more": true } }),
+        json!({ "name": STATEFUL }),
+        json!({ "name": "test_input_required_result_tampered_state", "arguments": {} }),
+    ] {
+        client.retry("tools/call", &other, &asked, said.clone()).await.refuses(200, -32602);
     }
+    let elsewhere = gateway.caller_with("both", &token).modern();
+    elsewhere.retry("tools/call", &params, &asked, said.clone()).await.refuses(200, -32602);
+    let spelled_otherwise = json!({ "arguments": {}, "name": STATEFUL });
+    let last = client.retry("tools/call", &spelled_otherwise, &asked, said).await;
+    assert_eq!(last.text(), "state-ok", "{last:?}");
 }
 
 async fn a_round_that_is_over_is_not_answered_again(stage: Stage) {
@@ -214,42 +266,54 @@ async fn a_stream_that_was_cut_while_the_caller_is_asked_is_resumed(stage: Stage
 }
 
 async fn an_answer_given_after_the_stream_was_cut_is_heard(stage: Stage) {
-    for era in ["legacy", "modern"] {
-        let fixture = Fixture::start(era, &["--era", era]);
-        let gateway = stage.open(Setup::new().server("asking", &[&fixture.url])).await;
-        let client = gateway.caller("asking").open().await;
-        let (question, last) = cut_while_asking(&client).await;
-        assert_eq!(client.post(reply(&question)).send().await.status, 202, "{era}");
-        let mut resumed = client.listen(Some(&last)).await;
-        // A legacy server takes the stream for open until it has said everything on it.
-        eventually("the stream can be resumed", async || {
-            if resumed.status == 409 {
-                resumed = client.listen(Some(&last)).await;
-            }
-            resumed.status == 200
-        })
-        .await;
-        let result = resumed.message().await.expect("the answer comes on the stream that was resumed");
-        assert!(result["result"]["content"][0]["text"].to_string().contains("ada@example.com"), "{era}: {result}");
-        let calls = fixture.calls("test_elicitation").await;
-        assert_eq!((&calls["begun"], &calls["finished"]), (&json!(1), &json!(1)), "{era}: {calls}");
-    }
+    heard_after_the_stream_was_cut(stage, "legacy").await;
+}
+
+async fn an_answer_given_across_the_eras_after_the_stream_was_cut_is_heard(stage: Stage) {
+    heard_after_the_stream_was_cut(stage, "modern").await;
+}
+
+async fn heard_after_the_stream_was_cut(stage: Stage, era: &str) {
+    let fixture = Fixture::start(era, &["--era", era]);
+    let gateway = stage.open(Setup::new().server("asking", &[&fixture.url])).await;
+    let client = gateway.caller("asking").open().await;
+    let (question, last) = cut_while_asking(&client).await;
+    assert_eq!(client.post(reply(&question)).send().await.status, 202);
+    let mut resumed = client.listen(Some(&last)).await;
+    // A legacy server takes the stream for open until it has said everything on it.
+    eventually("the stream can be resumed", async || {
+        if resumed.status == 409 {
+            resumed = client.listen(Some(&last)).await;
+        }
+        resumed.status == 200
+    })
+    .await;
+    let result = resumed.message().await.expect("the answer comes on the stream that was resumed");
+    assert!(result["result"]["content"][0]["text"].to_string().contains("ada@example.com"), "{result}");
+    let calls = fixture.calls("test_elicitation").await;
+    assert_eq!((&calls["begun"], &calls["finished"]), (&json!(1), &json!(1)), "{calls}");
 }
 
 async fn an_answer_from_another_session_is_not_heard(stage: Stage) {
+    not_heard_from_another_session(stage, "one").await;
+}
+
+async fn an_answer_from_another_session_is_not_heard_across_the_eras(stage: Stage) {
+    not_heard_from_another_session(stage, "modern").await;
+}
+
+async fn not_heard_from_another_session(stage: Stage, server: &str) {
     let gateway = stage.common().await;
-    for server in SERVERS {
-        let client = gateway.caller(server).open().await;
-        let other = gateway.caller(server).open().await;
-        let params = json!({ "name": "test_elicitation", "arguments": { "message": "who?" } });
-        let mut stream = client.stream("tools/call", params).await;
-        let (question, _) = question(&mut stream).await;
-        let forged = reply(&question).replace("ada@example.com", "eve@example.com");
-        other.post(forged).send().await;
-        assert_eq!(client.post(reply(&question)).send().await.status, 202, "{server}");
-        let result = stream.message().await.unwrap();
-        assert!(result["result"]["content"][0]["text"].to_string().contains("ada@example.com"), "{server}: {result}");
-    }
+    let client = gateway.caller(server).open().await;
+    let other = gateway.caller(server).open().await;
+    let params = json!({ "name": "test_elicitation", "arguments": { "message": "who?" } });
+    let mut stream = client.stream("tools/call", params).await;
+    let (question, _) = question(&mut stream).await;
+    let forged = reply(&question).replace("ada@example.com", "eve@example.com");
+    other.post(forged).send().await;
+    assert_eq!(client.post(reply(&question)).send().await.status, 202);
+    let result = stream.message().await.unwrap();
+    assert!(result["result"]["content"][0]["text"].to_string().contains("ada@example.com"), "{result}");
 }
 
 async fn a_session_the_server_lost_is_opened_again_once(stage: Stage) {

@@ -31,7 +31,9 @@ memory_only! {
     "Storage is held or fails on demand.":
     no_answer_is_released_before_its_decision_is_written,
     without_a_record_there_is_no_answer,
-    relaxed_answers_do_not_wait,
+    relaxed_answers_do_not_wait;
+
+    "The clock is moved by hand.":
     an_isolate_that_dies_loses_no_decision,
 }
 
@@ -175,14 +177,7 @@ async fn what_is_refused_before_anyone_is_known_is_recorded_too(stage: Stage) {
     bad.refuses(401, -32000);
     let reader = gateway.token().claim("scope", "audit:read:unknown");
     turnpike_tests::stage::eventually("both are recorded", async || {
-        let mut rows: Vec<String> = Vec::new();
-        loop {
-            let page = read_rows(&gateway, &reader, "-", &format!("?after={}", rows.len())).await;
-            if page.is_empty() {
-                break;
-            }
-            rows.extend(page);
-        }
+        let rows = all_rows(&gateway, &reader, "-").await;
         verify(Head::default(), rows.iter().map(String::as_str)).expect("the chain holds");
         rows.iter().filter(|row| row.contains(&server) && row.contains(r#""status":401"#)).count() == 2
     })
@@ -279,6 +274,22 @@ async fn an_isolate_that_dies_loses_no_decision(stage: Stage) {
 
 async fn rows(gateway: &Gateway, token: &Token, query: &str) -> Vec<String> {
     read_rows(gateway, token, token.tenant(), query).await
+}
+
+/// The whole chain of `token`'s tenant, byte for byte.
+pub(crate) async fn chain(gateway: &Gateway, token: &Token) -> Vec<String> {
+    all_rows(gateway, token, token.tenant()).await
+}
+
+async fn all_rows(gateway: &Gateway, token: &Token, tenant: &str) -> Vec<String> {
+    let mut rows = Vec::new();
+    loop {
+        let page = read_rows(gateway, token, tenant, &format!("?after={}", rows.len())).await;
+        if page.is_empty() {
+            return rows;
+        }
+        rows.extend(page);
+    }
 }
 
 /// Rows of a tenant's chain, byte for byte.

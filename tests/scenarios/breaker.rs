@@ -16,12 +16,16 @@ use turnpike_tests::{
 
 scenarios! {
     a_killed_upstream_opens_the_breaker_and_a_restarted_one_closes_it,
-    what_is_full_says_so_and_when_to_come_again,
     what_is_safe_is_repeated_and_nothing_else,
 }
 
-memory_only! {
-    "Several isolates share what one of them found out.":
+not_on_spin! {
+    "It is counted, or remembered, by each isolate: Spin has as many as it likes.":
+    what_is_full_says_so_and_when_to_come_again,
+}
+
+not_on_workerd! {
+    "A gateway has one isolate there, as far as a test can see.":
     an_open_breaker_is_open_for_every_isolate,
 }
 

@@ -15,7 +15,15 @@ scenarios! {
     a_modern_caller_that_closes_its_stream_cancels_the_call,
     a_legacy_caller_that_leaves_cancels_nothing,
     a_legacy_caller_cancels_by_saying_so,
-    a_caller_that_leaves_in_the_middle_of_a_round_cancels_the_call,
+}
+
+not_on_spin! {
+    "A façade between the eras lives for one request: nothing is asked of a caller for a server of the other era.":
+    a_caller_that_leaves_in_the_middle_of_a_round_cancels_the_call;
+
+    "A façade between the eras lives for one request: it hears nothing of another one, and ends with its caller.":
+    a_legacy_caller_that_leaves_a_modern_server_cancels_nothing,
+    a_legacy_caller_cancels_at_a_modern_server_by_saying_so,
 }
 
 async fn a_caller_that_leaves_in_the_middle_of_a_round_cancels_the_call(stage: Stage) {
@@ -51,34 +59,44 @@ async fn a_modern_caller_that_closes_its_stream_cancels_the_call(stage: Stage) {
 }
 
 async fn a_legacy_caller_that_leaves_cancels_nothing(stage: Stage) {
+    leaving_cancels_nothing(stage, "one", &Shared::running().one).await;
+}
+
+async fn a_legacy_caller_that_leaves_a_modern_server_cancels_nothing(stage: Stage) {
+    leaving_cancels_nothing(stage, "modern", &Shared::running().modern).await;
+}
+
+async fn leaving_cancels_nothing(stage: Stage, server: &str, fixture: &Fixture) {
     let gateway = stage.common().await;
-    let Shared { one, modern, .. } = Shared::running();
-    for (server, fixture) in [("one", one), ("modern", modern)] {
-        let client = gateway.caller(server).open().await;
-        let label = fresh("label");
-        let call = leaving(held(&client, &label, 1_500).1.stream());
-        eventually("the call runs", async || fixture.held(&label).await == "running").await;
-        call.abort();
-        eventually("it is carried out", async || fixture.held(&label).await != "running").await;
-        assert_eq!(fixture.held(&label).await, "finished", "{server}");
-    }
+    let client = gateway.caller(server).open().await;
+    let label = fresh("label");
+    let call = leaving(held(&client, &label, 1_500).1.stream());
+    eventually("the call runs", async || fixture.held(&label).await == "running").await;
+    call.abort();
+    eventually("it is carried out", async || fixture.held(&label).await != "running").await;
+    assert_eq!(fixture.held(&label).await, "finished");
 }
 
 async fn a_legacy_caller_cancels_by_saying_so(stage: Stage) {
+    saying_so_cancels(stage, "one", &Shared::running().one).await;
+}
+
+async fn a_legacy_caller_cancels_at_a_modern_server_by_saying_so(stage: Stage) {
+    saying_so_cancels(stage, "modern", &Shared::running().modern).await;
+}
+
+async fn saying_so_cancels(stage: Stage, server: &str, fixture: &Fixture) {
     let gateway = stage.common().await;
-    let Shared { one, modern, .. } = Shared::running();
-    for (server, fixture) in [("one", one), ("modern", modern)] {
-        let client = gateway.caller(server).open().await;
-        let label = fresh("label");
-        let (id, request) = held(&client, &label, 60_000);
-        let call = leaving(request.stream());
-        eventually("the call runs", async || fixture.held(&label).await == "running").await;
-        let params = json!({ "requestId": id, "reason": "no longer wanted" });
-        let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
-        assert_eq!(client.post(cancel.to_string()).send().await.status, 202, "{server}");
-        eventually("it is cancelled", async || fixture.held(&label).await == "cancelled").await;
-        call.abort();
-    }
+    let client = gateway.caller(server).open().await;
+    let label = fresh("label");
+    let (id, request) = held(&client, &label, 60_000);
+    let call = leaving(request.stream());
+    eventually("the call runs", async || fixture.held(&label).await == "running").await;
+    let params = json!({ "requestId": id, "reason": "no longer wanted" });
+    let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
+    assert_eq!(client.post(cancel.to_string()).send().await.status, 202);
+    eventually("it is cancelled", async || fixture.held(&label).await == "cancelled").await;
+    call.abort();
 }
 
 /// A call of `hold`, and its id.

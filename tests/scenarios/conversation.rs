@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use turnpike_tests::{Gateway, Stage, fixture::Fixture, memory::Body, setup::Setup, stage::eventually};
 
 memory_only! {
-    "On workerd only the gateway's own binding leads to its objects.":
+    "On workerd only the gateway's own binding leads to a live object, and Spin has none.":
     a_modern_call_reaches_a_legacy_server,
     a_question_parks_the_call_and_its_answer_continues_it,
     a_legacy_session_reaches_a_modern_server,

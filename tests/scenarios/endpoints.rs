@@ -17,16 +17,13 @@ scenarios! {
     each_endpoint_has_its_own_metadata,
 }
 
+not_on_spin! {
+    "A façade between the eras lives for one request: nothing is asked of a caller for a server of the other era.":
+    what_a_legacy_server_asks_is_answered_through_an_endpoint,
+}
+
 async fn an_endpoint_shows_what_it_was_told_to(stage: Stage) {
-    let Shared { one, modern, .. } = Shared::running();
-    let setup = Setup::new().server("old", &[&one.url]).server("new", &[&modern.url]).endpoint(&json!({
-        "name": "research", "instructions": "Only for research.", "prompts": ["old"],
-        "tools": [
-            { "server": "new", "tool": "echo", "name": "say", "title": "Say it", "description": "Says it again" },
-            { "server": "old", "tool": "test_elicitation" },
-        ],
-    }));
-    let gateway = stage.open(setup).await;
+    let gateway = stage.open(research()).await;
     for era in Era::BOTH {
         let token = gateway.token();
         let caller = era.caller(gateway.caller_with("@research", &token)).await;
@@ -35,9 +32,6 @@ async fn an_endpoint_shows_what_it_was_told_to(stage: Stage) {
         assert_eq!(names, ["say", "old__test_elicitation"], "{era:?}");
         assert_eq!((&listed[0]["title"], &listed[0]["description"]), (&json!("Say it"), &json!("Says it again")));
         assert_eq!(caller.call("say", json!({ "text": "on" })).await, "on", "{era:?}");
-        let params = json!({ "name": "old__test_elicitation", "arguments": { "message": "who?" } });
-        let (reply, asked) = caller.answering("tools/call", &params, &content(), "").await;
-        assert_eq!(asked, ["elicitation/create"], "{era:?}: {reply}");
         for hidden in ["new__echo", "echo", "old__echo", "new__whoami"] {
             caller.try_call(hidden, json!({ "text": "on" })).await.refuses(200, -32602);
         }
@@ -51,6 +45,28 @@ async fn an_endpoint_shows_what_it_was_told_to(stage: Stage) {
     }
     let discovered = gateway.caller("@research").modern().result("server/discover", json!({})).await;
     assert_eq!(discovered["instructions"], "Only for research.", "{discovered}");
+}
+
+async fn what_a_legacy_server_asks_is_answered_through_an_endpoint(stage: Stage) {
+    let gateway = stage.open(research()).await;
+    for era in Era::BOTH {
+        let caller = era.caller(gateway.caller("@research")).await;
+        let params = json!({ "name": "old__test_elicitation", "arguments": { "message": "who?" } });
+        let (reply, asked) = caller.answering("tools/call", &params, &content(), "").await;
+        assert_eq!(asked, ["elicitation/create"], "{era:?}: {reply}");
+    }
+}
+
+/// With an endpoint that shows one tool of each server.
+fn research() -> Setup {
+    let Shared { one, modern, .. } = Shared::running();
+    Setup::new().server("old", &[&one.url]).server("new", &[&modern.url]).endpoint(&json!({
+        "name": "research", "instructions": "Only for research.", "prompts": ["old"],
+        "tools": [
+            { "server": "new", "tool": "echo", "name": "say", "title": "Say it", "description": "Says it again" },
+            { "server": "old", "tool": "test_elicitation" },
+        ],
+    }))
 }
 
 async fn an_endpoint_that_is_not_there_is_404(stage: Stage) {

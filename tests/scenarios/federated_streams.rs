@@ -17,24 +17,28 @@ use turnpike_tests::{
 use crate::federation::{HANGS_MS, UNAVAILABLE, heard, messages, redescribe, two};
 
 scenarios! {
-    progress_and_logs_arrive_from_every_server,
+    progress_arrives_from_every_server,
+    logs_arrive_from_every_server,
     changes_of_one_server_are_heard_on_the_one_stream,
-    changes_of_one_server_are_heard_in_a_session,
+    changes_of_one_servers_lists_are_heard_in_a_session,
     a_server_that_hangs_and_one_that_is_dead_cost_their_own_entries,
-    a_caller_that_leaves_cancels_in_its_own_era,
+    a_modern_caller_that_leaves_cancels_the_call,
 }
 
-async fn progress_and_logs_arrive_from_every_server(stage: Stage) {
+not_on_spin! {
+    "A façade between the eras lives for one request: it keeps nothing that a later one could need.":
+    logs_arrive_in_a_session_from_every_server,
+    changes_of_one_servers_resources_are_heard_in_a_session;
+
+    "A façade between the eras lives for one request: it hears nothing of another one, and ends with its caller.":
+    a_legacy_caller_that_leaves_cancels_nothing_at_any_server,
+}
+
+async fn progress_arrives_from_every_server(stage: Stage) {
     let gateway = two(stage).await;
     for era in Era::BOTH {
-        let caller = match era {
-            Era::Legacy => Caller::Legacy(gateway.caller("").open().await),
-            Era::Modern => Caller::Modern(gateway.caller("").modern().log_level("info")),
-        };
-        if era == Era::Legacy {
-            assert_eq!(caller.result("logging/setLevel", json!({ "level": "info" })).await, json!({}));
-        }
-        for server in ["old", "new"] {
+        let caller = era.caller(gateway.caller("")).await;
+        for server in SERVERS {
             let arguments = json!({ "steps": 3, "step_ms": 50 });
             let meta = json!({ "progressToken": 7 });
             let params = json!({ "name": format!("{server}__slow"), "arguments": arguments, "_meta": meta });
@@ -45,11 +49,28 @@ async fn progress_and_logs_arrive_from_every_server(stage: Stage) {
                 .map(|one| &one["params"]["progress"])
                 .collect();
             assert_eq!(steps, [1, 2, 3], "{era:?} {server}: {said:?}");
-            let params = json!({ "name": format!("{server}__test_tool_with_logging"), "arguments": {} });
-            let said = messages(caller.stream("tools/call", params).await).await;
-            let logs = said.iter().filter(|one| one["method"] == "notifications/message").count();
-            assert_eq!(logs, 3, "{era:?} {server}: {said:?}");
         }
+    }
+}
+
+async fn logs_arrive_from_every_server(stage: Stage) {
+    let gateway = two(stage).await;
+    logged(&Caller::Modern(gateway.caller("").modern().log_level("info"))).await;
+}
+
+async fn logs_arrive_in_a_session_from_every_server(stage: Stage) {
+    let gateway = two(stage).await;
+    let caller = Caller::Legacy(gateway.caller("").open().await);
+    assert_eq!(caller.result("logging/setLevel", json!({ "level": "info" })).await, json!({}));
+    logged(&caller).await;
+}
+
+async fn logged(caller: &Caller) {
+    for server in SERVERS {
+        let params = json!({ "name": format!("{server}__test_tool_with_logging"), "arguments": {} });
+        let said = messages(caller.stream("tools/call", params).await).await;
+        let logs = said.iter().filter(|one| one["method"] == "notifications/message").count();
+        assert_eq!(logs, 3, "{server}: {said:?}");
     }
 }
 
@@ -76,18 +97,37 @@ async fn changes_of_one_server_are_heard_on_the_one_stream(stage: Stage) {
     }
 }
 
-async fn changes_of_one_server_are_heard_in_a_session(stage: Stage) {
+async fn changes_of_one_servers_lists_are_heard_in_a_session(stage: Stage) {
+    let [old, new] = [Fixture::start("old", &[]), Fixture::start("new", &["--era", "modern"])];
+    let gateway = stage.open(Setup::new().server("old", &[&old.url]).server("new", &[&new.url])).await;
+    for fixture in [&old, &new] {
+        let client = gateway.caller("").open().await;
+        let mut stream = client.listen(None).await;
+        assert_eq!(stream.status, 200);
+        // The stream may be open before each server is listened to.
+        let heard = heard(&mut stream, "notifications/tools/list_changed");
+        let changes = async {
+            loop {
+                redescribe(fixture).await;
+            }
+        };
+        tokio::select! {
+            _ = heard => {}
+            () = changes => {}
+        }
+    }
+}
+
+async fn changes_of_one_servers_resources_are_heard_in_a_session(stage: Stage) {
     let [old, new] = [Fixture::start("old", &[]), Fixture::start("new", &["--era", "modern"])];
     let gateway = stage.open(Setup::new().server("old", &[&old.url]).server("new", &[&new.url])).await;
     let client = gateway.caller("").open().await;
     let mut stream = client.listen(None).await;
     assert_eq!(stream.status, 200);
-    for (server, fixture) in [("old", &old), ("new", &new)] {
+    for server in SERVERS {
         let watched = format!("mcp+{server}+test://watched-resource");
         let subscribed = client.request("resources/subscribe", json!({ "uri": watched })).await;
         assert_eq!(subscribed.reply()["result"], json!({}), "{server}: {subscribed:?}");
-        redescribe(fixture).await;
-        heard(&mut stream, "notifications/tools/list_changed").await;
         client.call(&format!("{server}__touch"), json!({})).await;
         let updated = heard(&mut stream, "notifications/resources/updated").await;
         assert_eq!(updated["params"]["uri"], watched, "{server}");
@@ -136,25 +176,34 @@ async fn a_server_that_hangs_and_one_that_is_dead_cost_their_own_entries(stage: 
     }
 }
 
-async fn a_caller_that_leaves_cancels_in_its_own_era(stage: Stage) {
+async fn a_modern_caller_that_leaves_cancels_the_call(stage: Stage) {
+    leaving(stage, Era::Modern, "cancelled").await;
+}
+
+async fn a_legacy_caller_that_leaves_cancels_nothing_at_any_server(stage: Stage) {
+    leaving(stage, Era::Legacy, "finished").await;
+}
+
+async fn leaving(stage: Stage, era: Era, expected: &str) {
     let gateway = two(stage).await;
     let Shared { one, modern, .. } = Shared::running();
     for (server, fixture) in [("old", one), ("new", modern)] {
-        for era in Era::BOTH {
-            let caller = era.caller(gateway.caller("")).await;
-            let label = fresh("label");
-            // What is to be cancelled waits for that as long as it takes.
-            let (ms, expected) = if era == Era::Modern { (60_000, "cancelled") } else { (2_000, "finished") };
-            let params = json!({ "name": format!("{server}__hold"), "arguments": { "label": label, "ms": ms } });
-            let request = match &caller {
-                Caller::Legacy(client) => client.post(client.message("tools/call", params).to_string()),
-                Caller::Modern(client) => client.post(&client.message("tools/call", params)),
-            };
-            let call = tokio::task::spawn_local(async move { drop(messages(request.stream().await).await) });
-            eventually("the call runs", async || fixture.held(&label).await == "running").await;
-            call.abort();
-            eventually("the call ends", async || fixture.held(&label).await != "running").await;
-            assert_eq!(fixture.held(&label).await, expected, "{era:?} {server}");
-        }
+        let caller = era.caller(gateway.caller("")).await;
+        let label = fresh("label");
+        // What is to be cancelled waits for that as long as it takes.
+        let ms = if era == Era::Modern { 60_000 } else { 2_000 };
+        let params = json!({ "name": format!("{server}__hold"), "arguments": { "label": label, "ms": ms } });
+        let request = match &caller {
+            Caller::Legacy(client) => client.post(client.message("tools/call", params).to_string()),
+            Caller::Modern(client) => client.post(&client.message("tools/call", params)),
+        };
+        let call = tokio::task::spawn_local(async move { drop(messages(request.stream().await).await) });
+        eventually("the call runs", async || fixture.held(&label).await == "running").await;
+        call.abort();
+        eventually("the call ends", async || fixture.held(&label).await != "running").await;
+        assert_eq!(fixture.held(&label).await, expected, "{server}");
     }
 }
+
+/// The servers behind [`two`].
+const SERVERS: [&str; 2] = ["old", "new"];

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use turnpike_tests::{
     Gateway, Stage,
-    client::{Era, MODERN, Stream, answers, retried},
+    client::{Era, MODERN, Stream},
     faulty::Upstream,
     fixture::{Fixture, Shared},
     issuer::{Token, fresh},
@@ -21,13 +21,16 @@ scenarios! {
     names_that_are_too_long_are_shortened_and_found,
     lists_lack_what_policy_hides_and_nobody_approved,
     each_caller_is_shown_what_its_role_may_use,
-    whatever_is_asked_is_answered_through_the_endpoint,
-    a_state_returns_to_the_endpoint_and_tool_it_came_from,
     what_belongs_to_no_server_is_told_apart,
     servers_of_others_are_not_there,
     limits_and_records_name_the_server_and_its_tool,
     a_list_holds_as_long_as_its_shortest_part,
     a_session_with_all_servers_survives_a_restart,
+}
+
+not_on_spin! {
+    "A façade between the eras lives for one request: nothing is asked of a caller for a server of the other era.":
+    names_that_are_too_long_are_found_across_the_eras,
 }
 
 async fn a_call_reaches_the_server_in_its_name(stage: Stage) {
@@ -161,30 +164,46 @@ async fn pages_of_all_servers_are_read_to_their_end(stage: Stage) {
 }
 
 async fn names_that_are_too_long_are_shortened_and_found(stage: Stage) {
-    let Shared { one, modern, .. } = Shared::running();
-    let setup = Setup::new().server("a-server-with-a-long-name-old", &[&one.url]);
-    let gateway = stage.open(setup.server("a-server-with-a-long-name-new", &[&modern.url])).await;
+    let gateway = with_long_names(stage).await;
     for era in Era::BOTH {
         let caller = era.caller(gateway.caller("")).await;
         let tools = caller.tools().await;
         assert!(tools.iter().all(|name| name.chars().count() <= 64), "{tools:?}");
-        for server in ["a-server-with-a-long-name-old", "a-server-with-a-long-name-new"] {
-            let begins = format!("{server}__test_input_required_result_list");
-            let name = tools.iter().find(|name| name.starts_with(&begins[..48])).expect("it is there");
-            let candidates = tools.iter().filter(|tool| tool.starts_with(&begins[..48]));
-            assert!(candidates.clone().count() > 1 && name.len() == 64, "{tools:?}");
-            let mut said = Vec::new();
-            for name in candidates {
-                let params = json!({ "name": name, "arguments": {} });
-                let (reply, _) = caller.answering("tools/call", &params, &content(), "said").await;
-                said.push(reply["result"]["content"][0]["text"].as_str().unwrap_or_default().to_owned());
-            }
-            assert!(said.contains(&"Roots: file:///home/ada".to_owned()), "{era:?}: {said:?}");
-        }
+        assert!(tools.iter().any(|name| name.chars().count() == 64), "{tools:?}");
         let absent = format!("a-server-with-a-long-name-old__{}-0123456789ab", "x".repeat(20));
         assert_eq!(absent.len(), 64);
         caller.try_call(&absent, json!({})).await.refuses(200, -32602);
     }
+    found(&gateway, Era::Modern, "a-server-with-a-long-name-new").await;
+}
+
+async fn names_that_are_too_long_are_found_across_the_eras(stage: Stage) {
+    let gateway = with_long_names(stage).await;
+    for (era, server) in [(Era::Legacy, "new"), (Era::Legacy, "old"), (Era::Modern, "old")] {
+        found(&gateway, era, &format!("a-server-with-a-long-name-{server}")).await;
+    }
+}
+
+async fn with_long_names(stage: Stage) -> Gateway {
+    let Shared { one, modern, .. } = Shared::running();
+    let setup = Setup::new().server("a-server-with-a-long-name-old", &[&one.url]);
+    stage.open(setup.server("a-server-with-a-long-name-new", &[&modern.url])).await
+}
+
+/// One of the tools whose names begin alike and are too long is the one that asks for roots.
+async fn found(gateway: &Gateway, era: Era, server: &str) {
+    let caller = era.caller(gateway.caller("")).await;
+    let tools = caller.tools().await;
+    let begins = format!("{server}__test_input_required_result_list");
+    let candidates: Vec<&String> = tools.iter().filter(|tool| tool.starts_with(&begins[..48])).collect();
+    assert!(candidates.len() > 1 && candidates[0].len() == 64, "{era:?}: {tools:?}");
+    let mut said = Vec::new();
+    for name in candidates {
+        let params = json!({ "name": name, "arguments": {} });
+        let (reply, _) = caller.answering("tools/call", &params, &content(), "said").await;
+        said.push(reply["result"]["content"][0]["text"].as_str().unwrap_or_default().to_owned());
+    }
+    assert!(said.contains(&"Roots: file:///home/ada".to_owned()), "{era:?}: {said:?}");
 }
 
 async fn lists_lack_what_policy_hides_and_nobody_approved(stage: Stage) {
@@ -246,57 +265,6 @@ async fn each_caller_is_shown_what_its_role_may_use(stage: Stage) {
         for hidden in ["old__echo", "new__whoami"] {
             caller.try_call(hidden, json!({ "text": "on" })).await.refuses(200, -32602);
         }
-    }
-}
-
-async fn whatever_is_asked_is_answered_through_the_endpoint(stage: Stage) {
-    let gateway = two(stage).await;
-    for era in Era::BOTH {
-        let caller = era.caller(gateway.caller("")).await;
-        for server in ["old", "new"] {
-            for (tool, arguments, expected) in [
-                ("test_elicitation", json!({ "message": "who?" }), "ada@example.com"),
-                ("test_sampling", json!({ "prompt": "say it" }), "LLM response: said"),
-                ("test_input_required_result_multi_round", json!({}), "Ada likes blue."),
-                ("test_input_required_result_multiple_inputs", json!({}), "said (Ada, 1 roots)"),
-            ] {
-                let params = json!({ "name": format!("{server}__{tool}"), "arguments": arguments });
-                let (reply, asked) = caller.answering("tools/call", &params, &content(), "said").await;
-                assert!(!asked.is_empty(), "{era:?} {server} {tool}: {reply}");
-                let text = reply["result"]["content"][0]["text"].to_string();
-                assert!(text.contains(expected), "{era:?} {server} {tool}: {reply}");
-            }
-            let params = json!({ "uri": format!("mcp+{server}+test://locked") });
-            let (reply, asked) = caller.answering("resources/read", &params, &content(), "said").await;
-            assert_eq!(asked, ["elicitation/create"], "{era:?} {server}: {reply}");
-            assert_eq!(reply["result"]["contents"][0]["uri"], params["uri"], "{era:?} {server}: {reply}");
-            let params = json!({ "name": format!("{server}__test_input_required_result_prompt") });
-            let (reply, asked) = caller.answering("prompts/get", &params, &content(), "said").await;
-            assert_eq!(asked, ["elicitation/create"], "{era:?} {server}: {reply}");
-            assert!(reply["result"].to_string().contains("Use this context: tests"), "{era:?} {server}: {reply}");
-        }
-    }
-}
-
-async fn a_state_returns_to_the_endpoint_and_tool_it_came_from(stage: Stage) {
-    let gateway = two(stage).await;
-    let token = gateway.token();
-    let client = gateway.caller_with("", &token).modern();
-    for (server, other) in [("old", "new"), ("new", "old")] {
-        let tool = |server: &str| format!("{server}__test_input_required_result_request_state");
-        let params = json!({ "name": tool(server), "arguments": {} });
-        let asked = client.result("tools/call", params.clone()).await;
-        assert_eq!(asked["resultType"], "input_required", "{server}: {asked}");
-        let said = answers(&asked, &content(), "");
-        let elsewhere = json!({ "name": tool(other), "arguments": {} });
-        client.retry("tools/call", &elsewhere, &asked, said.clone()).await.refuses(200, -32602);
-        let alone = gateway.caller_with(server, &token).modern();
-        let own = json!({ "name": "test_input_required_result_request_state", "arguments": {} });
-        alone.retry("tools/call", &own, &asked, said.clone()).await.refuses(200, -32602);
-        let stranger = gateway.caller("").modern();
-        stranger.retry("tools/call", &params, &asked, said.clone()).await.refuses(200, -32602);
-        let last = client.request("tools/call", retried(&params, &asked, said)).await;
-        assert_eq!(last.text(), "state-ok", "{server}");
     }
 }
 

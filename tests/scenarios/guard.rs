@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde_json::json;
 use turnpike_tests::{
     Stage,
+    client::Answer,
     setup::{ALLOWED_ORIGIN, MAX_BODY_BYTES},
 };
 
@@ -60,8 +61,10 @@ async fn a_foreign_host_is_403(stage: Stage) {
     for host in ["evil.example", &format!("evil.example:{port}"), "127.0.0.1:1", "localhost"] {
         gateway.caller("one").post(ping()).with("host", host).send().await.refuses(403, -32000);
     }
-    let nameless = gateway.caller("one").post(ping()).without("host").send().await;
-    assert!([400, 403].contains(&nameless.status), "{nameless:?}");
+    let nameless = gateway.caller("one").post(ping()).without("host").send_if_it_lives().await;
+    // Spin itself closes the connection of such a request.
+    let is_refused = |answer: &Answer| [400, 403].contains(&answer.status);
+    assert!(nameless.as_ref().map_or(stage == Stage::Spin, is_refused), "{nameless:?}");
     let local = gateway.caller("one").post(ping()).with("host", &format!("localhost:{port}")).send().await;
     assert_eq!(local.status, 400, "it came as far as the missing session: {local:?}");
 }

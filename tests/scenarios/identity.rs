@@ -22,14 +22,18 @@ scenarios! {
     a_token_without_the_scope_is_403_and_told_which,
     keys_are_fetched_once_for_many_tokens,
     an_issuer_that_cannot_be_reached_is_503,
-    many_callers_at_once_are_one_fetch,
     metadata_is_given_for_every_endpoint,
     another_tenants_server_looks_like_none,
     without_a_token_only_where_that_is_configured,
 }
 
+not_on_spin! {
+    "It is counted, or remembered, by each isolate: Spin has as many as it likes.":
+    many_callers_at_once_are_one_fetch,
+}
+
 memory_only! {
-    "The clock is moved: on workerd these would take half a minute or more.":
+    "The clock is moved by hand.":
     a_rotated_key_is_fetched_at_most_every_half_minute,
     unknown_keys_do_not_make_the_gateway_fetch_without_end,
     a_rotated_key_serves_many_callers_at_once,

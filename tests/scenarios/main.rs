@@ -8,35 +8,78 @@
     reason = "a test fails by panicking"
 )]
 
-/// Runs each scenario in memory and on workerd.
+/// A test of each scenario, in a module of their own.
+macro_rules! tests {
+    (mod $module:ident on $stage:ident: $($name:ident)+) => {
+        mod $module {
+            $(#[test] fn $name() { turnpike_tests::run(turnpike_tests::Stage::$stage, super::$name); })+
+        }
+    };
+}
+
+/// Runs each scenario on every platform.
+///
+/// What a platform does not offer, or cannot be made to show, stands in one of the macros below with the reason, which
+/// `tests/layering` puts into the table of `README.md`.
 macro_rules! scenarios {
     ($($name:ident),+ $(,)?) => {
-        mod memory {
-            $(#[test] fn $name() { turnpike_tests::run(turnpike_tests::Stage::Memory, super::$name); })+
-        }
-        mod workerd {
-            $(#[test] fn $name() { turnpike_tests::run(turnpike_tests::Stage::Workerd, super::$name); })+
+        tests! { mod memory on Memory: $($name)+ }
+        tests! { mod workerd on Workerd: $($name)+ }
+        tests! { mod spin on Spin: $($name)+ }
+    };
+}
+
+/// Runs each scenario in memory and on workerd; the reason says what Spin does not offer.
+macro_rules! not_on_spin {
+    ($($reason:literal: $($name:ident),+ $(,)?);+ $(;)?) => {
+        mod not_on_spin {
+            use super::*;
+            tests! { mod memory on Memory: $($($name)+)+ }
+            tests! { mod workerd on Workerd: $($($name)+)+ }
         }
     };
 }
 
-/// Runs each scenario in memory only; `$reason` says what workerd cannot be made to do.
+/// Runs each scenario in memory and on Spin; the reason says what workerd does not have.
+macro_rules! not_on_workerd {
+    ($($reason:literal: $($name:ident),+ $(,)?);+ $(;)?) => {
+        mod not_on_workerd {
+            use super::*;
+            tests! { mod memory on Memory: $($($name)+)+ }
+            tests! { mod spin on Spin: $($($name)+)+ }
+        }
+    };
+}
+
+/// Runs each scenario on workerd and on Spin; the reason says what memory does not have.
+macro_rules! not_in_memory {
+    ($($reason:literal: $($name:ident),+ $(,)?);+ $(;)?) => {
+        mod not_in_memory {
+            use super::*;
+            tests! { mod workerd on Workerd: $($($name)+)+ }
+            tests! { mod spin on Spin: $($($name)+)+ }
+        }
+    };
+}
+
+/// Runs each scenario in memory only; the reason says what the others cannot be made to do.
 macro_rules! memory_only {
-    ($reason:literal: $($name:ident),+ $(,)?) => {
-        mod memory_only {
-            #![doc = $reason]
-            $(#[test] fn $name() { turnpike_tests::run(turnpike_tests::Stage::Memory, super::$name); })+
-        }
+    ($($reason:literal: $($name:ident),+ $(,)?);+ $(;)?) => {
+        tests! { mod memory_only on Memory: $($($name)+)+ }
     };
 }
 
-/// Runs each scenario on workerd only; `$reason` says what memory does not have.
+/// Runs each scenario on workerd only; the reason says what the others do not have.
 macro_rules! workerd_only {
-    ($reason:literal: $($name:ident),+ $(,)?) => {
-        mod workerd_only {
-            #![doc = $reason]
-            $(#[test] fn $name() { turnpike_tests::run(turnpike_tests::Stage::Workerd, super::$name); })+
-        }
+    ($($reason:literal: $($name:ident),+ $(,)?);+ $(;)?) => {
+        tests! { mod workerd_only on Workerd: $($($name)+)+ }
+    };
+}
+
+/// Runs each scenario on Spin only; the reason says what the others do not have.
+macro_rules! spin_only {
+    ($($reason:literal: $($name:ident),+ $(,)?);+ $(;)?) => {
+        tests! { mod spin_only on Spin: $($($name)+)+ }
     };
 }
 
@@ -50,6 +93,7 @@ mod conversation;
 mod endpoints;
 mod eras;
 mod faults;
+mod federated_asking;
 mod federated_streams;
 mod federation;
 mod guard;
@@ -63,4 +107,5 @@ mod pins;
 mod policy;
 mod quota;
 mod session;
+mod spin;
 mod usage;

@@ -15,15 +15,13 @@ use serde_json::json;
 use turnpike_tests::{Gateway, Stage, memory::Body};
 
 memory_only! {
-    "Ten thousand in one process; workerd is sent some hundreds, see `malformed::workerd`.":
+    "They are handed over in one process; the others are sent some hundreds.":
     ten_thousand_malformed_requests_are_each_answered,
 }
 
-mod workerd {
-    #[test]
-    fn hundreds_of_malformed_requests_are_each_answered() {
-        turnpike_tests::run(turnpike_tests::Stage::Workerd, super::hundreds_of_malformed_requests_are_each_answered);
-    }
+not_in_memory! {
+    "Memory is handed ten thousand.":
+    hundreds_of_malformed_requests_are_each_answered,
 }
 
 async fn ten_thousand_malformed_requests_are_each_answered(stage: Stage) {
@@ -50,7 +48,7 @@ async fn hundreds_of_malformed_requests_are_each_answered(stage: Stage) {
     let client = gateway.caller_with("no-json", &token).open().await;
     let session = client.session().unwrap();
     for attempt in attempts(500, &token.text(), &session) {
-        let answer = client.raw(&attempt.bytes(&gateway)).await;
+        let answer = client.raw(&attempt.bytes(&gateway, stage)).await;
         let status = answer.strip_prefix("HTTP/1.1 ").and_then(|line| line.get(..3)?.parse::<u16>().ok());
         assert!(status.is_some_and(|status| status < 500), "{status:?} for {attempt:?}");
     }
@@ -84,7 +82,7 @@ impl Attempt {
     }
 
     /// As it is put on the wire.
-    fn bytes(&self, gateway: &Gateway) -> Vec<u8> {
+    fn bytes(&self, gateway: &Gateway, stage: Stage) -> Vec<u8> {
         let host = gateway.origin().strip_prefix("http://").unwrap();
         // workerd itself answers 501 to methods it does not know.
         let method = if self.method == "post" { "PATCH" } else { &self.method };
@@ -92,6 +90,10 @@ impl Attempt {
         bytes.push_str(&format!("content-length: {}\r\n", self.body.len()));
         let mut bytes = bytes.into_bytes();
         for (name, value) in &self.headers {
+            // Spin itself answers 500 to a header that is not text.
+            if stage == Stage::Spin && std::str::from_utf8(value).is_err() {
+                continue;
+            }
             bytes.extend_from_slice(format!("{name}: ").as_bytes());
             bytes.extend(value.iter().map(|byte| if matches!(byte, b'\r' | b'\n' | 0) { b' ' } else { *byte }));
             bytes.extend_from_slice(b"\r\n");

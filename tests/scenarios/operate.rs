@@ -21,7 +21,7 @@ scenarios! {
 }
 
 memory_only! {
-    "Several isolates, and a clock that is moved.":
+    "A new configuration is looked for every 20 s, and only in memory is the store at hand.":
     every_isolate_notices_within_half_a_minute,
     what_is_written_to_the_store_afterwards_counts,
 }
@@ -144,7 +144,8 @@ async fn what_is_written_to_the_store_afterwards_counts(stage: Stage) {
     assert_eq!(push(&gateway, &setup(), Some(&id)).await.0.status, 200, "and is what the next push replaces");
 }
 
-fn setup() -> Setup {
+/// A set-up with operators, and the server `json`.
+pub(crate) fn setup() -> Setup {
     Setup::new().operators(OPERATORS).server("json", &[&Shared::running().json.url])
 }
 
@@ -158,14 +159,14 @@ fn operator(gateway: &Gateway) -> Token {
 }
 
 /// Stores the bundle of `setup` and moves the pointer; gives the last answer and the bundle's id.
-async fn push(gateway: &Gateway, setup: &Setup, expected: Option<&str>) -> (Answer, String) {
+pub(crate) async fn push(gateway: &Gateway, setup: &Setup, expected: Option<&str>) -> (Answer, String) {
     let bundle = setup.bundle(gateway.origin());
     let stored = put(gateway, &format!("/api/bundles/{}", bundle.id), bundle.json).await;
     assert!([200, 201].contains(&stored.status), "{stored:?}");
     (call(gateway, "PUT", "/api/live", &json!({ "id": bundle.id, "expected": expected })).await, bundle.id)
 }
 
-async fn live(gateway: &Gateway) -> Value {
+pub(crate) async fn live(gateway: &Gateway) -> Value {
     call(gateway, "GET", "/api/live", &Value::Null).await.json()
 }
 

@@ -4,7 +4,7 @@ use serde_json::json;
 use turnpike_tests::{Stage, faulty::Upstream, fixture::Shared, issuer::fresh, setup::Setup, stage::eventually};
 
 workerd_only! {
-    "In a Worker all requests of an isolate share one WebAssembly instance, and a panic ends it.":
+    "There is a build that panics on request of the Worker only, whose JavaScript answers those a panic would leave waiting.":
     a_panic_is_an_error_and_no_hang,
     an_answer_on_its_way_survives_a_panic,
 }

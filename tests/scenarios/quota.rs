@@ -23,10 +23,16 @@ scenarios! {
     what_one_limit_refuses_no_other_counts,
 }
 
-memory_only! {
-    "The clock stands, or several isolates draw from one ledger, or storage fails.":
-    the_wait_that_is_told_is_true,
+not_on_workerd! {
+    "A gateway has one isolate there, as far as a test can see.":
     isolates_share_the_limit,
+}
+
+memory_only! {
+    "The clock is moved by hand.":
+    the_wait_that_is_told_is_true;
+
+    "Storage is held or fails on demand.":
     a_ledger_that_cannot_be_asked_refuses,
 }
 

@@ -10,7 +10,7 @@ use turnpike_tests::{
     fixture::{Fixture, Shared},
     issuer::{Signature, fresh, now_secs},
     setup::Setup,
-    stage::eventually,
+    stage::{TICK_KEY, eventually},
 };
 
 scenarios! {
@@ -28,12 +28,19 @@ scenarios! {
     a_fresh_token_of_the_same_caller_continues_the_session,
 }
 
+not_on_workerd! {
+    "A gateway has one isolate there, as far as a test can see.":
+    a_session_opened_in_one_isolate_lives_in_another,
+}
+
 memory_only! {
-    "Storage calls are counted, or the clock is moved, or several isolates share what is stored.":
+    "Storage calls are counted.":
     a_made_up_session_id_costs_no_storage,
+    a_session_is_asked_of_storage_once_by_each_isolate;
+
+    "The clock is moved by hand.":
     an_ended_session_frees_its_row,
     a_session_in_use_does_not_rest,
-    a_session_opened_in_one_isolate_lives_in_another,
     an_instance_taken_out_of_the_configuration_is_not_called,
 }
 
@@ -166,11 +173,15 @@ async fn an_upstream_that_says_no_valid_session_ends_it(stage: Stage) {
 async fn a_session_that_rests_ends_at_the_upstream_too(stage: Stage) {
     let fixture = &Shared::running().one;
     let setup = Setup::new().server_with("brief", &[&fixture.url], |server| server.idle_ms = 1_000);
-    let gateway = stage.open(setup).await;
+    let gateway = stage.open(setup.secret(TICK_KEY, "key")).await;
     let client = gateway.caller("brief").open().await;
     let theirs = client.whoami().await["session"].as_str().unwrap().to_owned();
     assert!(fixture.sessions().await.contains(&theirs));
-    eventually("the upstream session is ended", async || !fixture.sessions().await.contains(&theirs)).await;
+    eventually("the upstream session is ended", async || {
+        gateway.tick("key").await;
+        !fixture.sessions().await.contains(&theirs)
+    })
+    .await;
     client.request("ping", json!({})).await.refuses(404, -32001);
     assert_eq!(client.initialize(LATEST).await.status, 200);
 }
@@ -179,13 +190,17 @@ async fn the_end_is_told_again_until_the_upstream_takes_it(stage: Stage) {
     let upstream = Upstream::shared();
     let path = format!("delete-fails-once-{}", fresh("path"));
     let setup = Setup::new().server_with("brief", &[&upstream.url(&path)], |server| server.idle_ms = 1_000);
-    let gateway = stage.open(setup).await;
+    let gateway = stage.open(setup.secret(TICK_KEY, "key")).await;
     gateway.caller("brief").open().await;
     let deletes = || {
         let received = upstream.received(&format!("/{path}"));
         received.into_iter().filter(|one| one.head.starts_with("DELETE")).collect::<Vec<_>>()
     };
-    eventually("it is told twice", async || deletes().len() == 2).await;
+    eventually("it is told twice", async || {
+        gateway.tick("key").await;
+        deletes().len() == 2
+    })
+    .await;
     for delete in deletes() {
         assert!(delete.head.to_lowercase().contains("mcp-session-id: the-faulty-upstreams-own-session"), "{delete:?}");
     }
@@ -239,13 +254,24 @@ async fn a_session_in_use_does_not_rest(stage: Stage) {
 }
 
 async fn a_session_opened_in_one_isolate_lives_in_another(stage: Stage) {
-    let gateway = stage.common().await;
+    let pair = Shared::running().pair.each_ref().map(|one| one.url.as_str());
+    let gateway = stage.open(Setup::new().server("pair", &pair).isolates(2)).await;
     let client = gateway.caller("pair").open().await;
     let isolates = gateway.isolates();
     assert_eq!(isolates.len(), 2);
     let [here, there] = [client.whoami().await, client.through(&isolates[1]).whoami().await];
     assert_eq!(here["session"], there["session"]);
-    // Warm, no isolate asks storage where the session lives.
+    assert_eq!(client.through(&isolates[1]).delete().await.status, 200);
+    client.request("ping", json!({})).await.refuses(404, -32001);
+}
+
+async fn a_session_is_asked_of_storage_once_by_each_isolate(stage: Stage) {
+    let gateway = stage.common().await;
+    let client = gateway.caller("pair").open().await;
+    let isolates = gateway.isolates();
+    for isolate in &isolates {
+        client.through(isolate).call("echo", json!({ "text": "cold" })).await;
+    }
     let calls = gateway.memory().objects().calls("session");
     for isolate in isolates.iter().cycle().take(10) {
         client.through(isolate).call("echo", json!({ "text": "warm" })).await;

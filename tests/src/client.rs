@@ -314,14 +314,23 @@ impl Exact {
         timeout(PATIENCE, self.answered()).await.expect("an answer's head comes in time")
     }
 
+    /// Sends it and reads the answer; none if the gateway dies over it, or is dead.
+    pub async fn send_if_it_lives(self) -> Option<Answer> {
+        let answer = async { Some(self.try_answered().await.ok()?.read().await) };
+        timeout(PATIENCE, answer).await.expect("an answer comes in time")
+    }
+
     async fn answered(self) -> Stream {
-        let connection = TcpStream::connect(&self.authority).await.expect("the gateway listens");
-        let (mut sender, connection) = http1::handshake(TokioIo::new(connection)).await.unwrap();
+        self.try_answered().await.unwrap_or_else(|error| panic!("the gateway does not answer: {error}"))
+    }
+
+    async fn try_answered(self) -> Result<Stream, Box<dyn std::error::Error>> {
+        let connection = TcpStream::connect(&self.authority).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(connection)).await?;
         tokio::spawn(async move {
             let _ = connection.await;
         });
-        let response = sender.send_request(self.request).await;
-        Stream::new(response.expect("the gateway answers"))
+        Ok(Stream::new(sender.send_request(self.request).await?))
     }
 }
 

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use crate::{
     client::Client,
-    node::{Node, root},
+    program::{Program, root},
 };
 
 /// A running fixture.
 pub struct Fixture {
-    node: Node,
+    node: Program,
     name: String,
     options: Vec<String>,
     /// Its MCP endpoint.
@@ -20,7 +20,7 @@ pub struct Fixture {
 
 /// server-everything over HTTP+SSE (MCP 2024-11-05).
 pub struct Old {
-    node: Node,
+    node: Program,
     /// Its stream.
     pub url: String,
 }
@@ -29,7 +29,7 @@ impl Old {
     /// Starts one.
     #[must_use]
     pub fn start() -> Self {
-        let (node, url) = Node::start(&root().join("tests/fixture/everything_sse.mjs"), &[], "fixture ready ");
+        let (node, url) = Program::node(&root().join("tests/fixture/everything_sse.mjs"), &[], "fixture ready ");
         Self { node, url }
     }
 
@@ -44,7 +44,7 @@ pub async fn old_session(url: &str, token: &str, steps: Value) -> Value {
     let arguments = [url.to_owned(), token.to_owned(), steps.to_string()];
     let ended = tokio::task::spawn_blocking(move || {
         let arguments = arguments.each_ref().map(String::as_str);
-        Node::start(&root().join("tests/clients/old_session.mjs"), &arguments, "seen ").1
+        Program::node(&root().join("tests/clients/old_session.mjs"), &arguments, "seen ").1
     });
     serde_json::from_str(&ended.await.unwrap()).unwrap()
 }
@@ -157,7 +157,7 @@ impl Fixture {
     fn start_on(port: &str, name: &str, options: &[&str]) -> Self {
         let script = root().join("tests/fixture/server.mjs");
         let arguments = [&["--port", port, "--name", name], options].concat();
-        let (node, url) = Node::start(&script, &arguments, "fixture ready ");
+        let (node, url) = Program::node(&script, &arguments, "fixture ready ");
         let options = options.iter().map(|&option| option.to_owned()).collect();
         Self { node, name: name.to_owned(), options, url }
     }

@@ -15,7 +15,8 @@ pub struct Setup {
     pub raw: Raw,
     /// The secrets, by name.
     pub secrets: BTreeMap<String, String>,
-    /// How many isolates serve it; workerd has one, whatever this says.
+    /// How many isolates serve it. workerd has one, whatever this says; on Spin these are processes that share a Redis,
+    /// and one alone keeps its state in its own SQLite.
     pub isolates: usize,
     /// Whether time only passes when the test says so; only in memory.
     pub clock_stands: bool,
@@ -31,6 +32,15 @@ pub enum Worker {
     Gateway,
     /// The one that panics on `/faults/panic`.
     Faults,
+}
+
+/// What is left when a gateway's process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    /// Nothing: it is never restarted.
+    Nothing,
+    /// All that was stored, for as long as the gateway's handle lives.
+    Everything,
 }
 
 /// What is stored as configuration.

@@ -1,4 +1,4 @@
-//! Where does a scenario run? On a stage: it opens gateways in memory, or on workerd.
+//! Where does a scenario run? On a stage: it opens gateways in memory, on workerd, or on Spin.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -9,13 +9,14 @@ use serde_json::Value;
 use tokio::{runtime, task::LocalSet, time::timeout};
 
 use crate::{
-    client::Client,
+    client::{Answer, Client},
     faulty::{self, FAULTS, Upstream},
     fixture::Shared,
     issuer::Token,
     memory::Deployment,
-    setup::Setup,
-    workerd::{Keeping, Workerd},
+    setup::{Keeping, Setup},
+    spin::Spin,
+    workerd::Workerd,
 };
 
 /// The platform a scenario runs on.
@@ -25,6 +26,8 @@ pub enum Stage {
     Memory,
     /// The built Worker in workerd.
     Workerd,
+    /// The built component in Spin.
+    Spin,
 }
 
 /// A gateway that serves.
@@ -33,10 +36,15 @@ pub enum Gateway {
     Memory(Deployment),
     /// The built Worker in workerd.
     Workerd(Arc<Workerd>),
+    /// The built component in Spin.
+    Spin(Arc<Spin>),
 }
 
 /// Runs `scenario` to its end.
 pub fn run<F: Future<Output = ()>>(stage: Stage, scenario: impl FnOnce(Stage) -> F) {
+    if stage == Stage::Spin {
+        Spin::prepare();
+    }
     let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let ended = LocalSet::new().block_on(&runtime, async { timeout(SCENARIO_MAX, scenario(stage)).await });
     ended.unwrap_or_else(|_| panic!("the scenario did not end within {} s", SCENARIO_MAX.as_secs()));
@@ -45,7 +53,7 @@ pub fn run<F: Future<Output = ()>>(stage: Stage, scenario: impl FnOnce(Stage) ->
 impl Stage {
     /// A gateway with every shared server behind it: `one`, `json`, `pair` (two instances), `modern` (no sessions), `both`
     /// (with and without), `theirs` (another tenant's), `scoped` (wants the scope `tools:call`), `guarded` (wants a secret),
-    /// and one for each fault. On workerd it is shared by all scenarios: they must do it no harm.
+    /// and one for each fault. On workerd and on Spin it is shared by all scenarios: they must do it no harm.
     pub async fn common(self) -> Gateway {
         match self {
             Self::Memory => self.open(common()).await,
@@ -55,6 +63,11 @@ impl Stage {
                     COMMON.get_or_init(|| Arc::new(Workerd::start(&common(), Keeping::Nothing))),
                 ))
             }
+            Self::Spin => {
+                static COMMON: OnceLock<Arc<Spin>> = OnceLock::new();
+                let start = || Arc::new(Spin::start(&common().isolates(1), Keeping::Nothing));
+                Gateway::Spin(Arc::clone(COMMON.get_or_init(start)))
+            }
         }
     }
 
@@ -63,6 +76,7 @@ impl Stage {
         match self {
             Self::Memory => Gateway::Memory(Deployment::open(&setup).await),
             Self::Workerd => Gateway::Workerd(Arc::new(Workerd::start(&setup, Keeping::Everything))),
+            Self::Spin => Gateway::Spin(Arc::new(Spin::start(&setup, Keeping::Everything))),
         }
     }
 }
@@ -74,6 +88,7 @@ impl Gateway {
         match self {
             Self::Memory(deployment) => deployment.origin(),
             Self::Workerd(workerd) => workerd.origin(),
+            Self::Spin(spin) => spin.origin(),
         }
     }
 
@@ -82,7 +97,7 @@ impl Gateway {
     pub fn memory(&self) -> &Deployment {
         match self {
             Self::Memory(deployment) => deployment,
-            Self::Workerd(_) => panic!("this scenario needs what only the memory platform can do"),
+            Self::Workerd(_) | Self::Spin(_) => panic!("this scenario needs what only the memory platform can do"),
         }
     }
 
@@ -92,15 +107,17 @@ impl Gateway {
         match self {
             Self::Memory(deployment) => deployment.authorities().map(str::to_owned).collect(),
             Self::Workerd(_) => vec![self.authority().to_owned()],
+            Self::Spin(spin) => spin.authorities().map(str::to_owned).collect(),
         }
     }
 
-    /// Every isolate dies, and with it whatever it remembered; what is stored stays. On workerd the whole runtime is
-    /// killed and started again.
+    /// Every isolate dies, and with it whatever it remembered; what is stored stays. On workerd and on Spin the
+    /// whole runtime is killed and started again.
     pub fn restart(&self) {
         match self {
             Self::Memory(deployment) => deployment.restart(),
             Self::Workerd(workerd) => workerd.restart(),
+            Self::Spin(spin) => spin.restart(),
         }
     }
 
@@ -110,6 +127,18 @@ impl Gateway {
         match self {
             Self::Memory(deployment) => deployment.objects().dump(),
             Self::Workerd(workerd) => workerd.stored(),
+            Self::Spin(spin) => spin.stored(),
+        }
+    }
+
+    /// Does what is due, on a platform that is not woken by itself and was opened with `key` as [`TICK_KEY`].
+    pub async fn tick(&self, key: &str) -> Option<Answer> {
+        match self {
+            Self::Memory(_) | Self::Workerd(_) => None,
+            Self::Spin(_) => {
+                let request = self.client().exact("POST", TICK_PATH);
+                Some(request.header("authorization", &format!("Bearer {key}")).send().await)
+            }
         }
     }
 
@@ -203,6 +232,10 @@ fn common() -> Setup {
 
 /// What the server `guarded` is sent as bearer token.
 pub const UPSTREAM_SECRET: &str = "the-gateways-own-secret";
+/// The secret of whoever may [`Gateway::tick`].
+pub const TICK_KEY: &str = "TURNPIKE_TICK_KEY";
+/// Where that is asked for.
+pub const TICK_PATH: &str = "/-/tick";
 /// How long an upstream that is silent on purpose may be.
 pub const SILENCE_MAX_MS: u64 = 1_500;
 const SCENARIO_MAX: Duration = Duration::from_secs(120);

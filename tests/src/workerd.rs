@@ -15,25 +15,16 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    node::{Node, root},
-    setup::{Setup, Worker},
+    program::{Program, root},
+    setup::{Keeping, Setup, Worker},
 };
 
 /// A gateway on workerd.
 pub struct Workerd {
     origin: String,
-    host: Mutex<Option<Node>>,
+    host: Mutex<Option<Program>>,
     /// After the host in this order, and so removed after it ended.
     folder: Option<TempDir>,
-}
-
-/// What is left when workerd ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keeping {
-    /// Nothing: it is never restarted.
-    Nothing,
-    /// All that was stored, for as long as the [`Workerd`] lives.
-    Everything,
 }
 
 impl Workerd {
@@ -85,14 +76,14 @@ impl Workerd {
     }
 }
 
-fn run(folder: &Path) -> Node {
+fn run(folder: &Path) -> Program {
     let description = folder.join(DESCRIPTION);
     let description = description.to_str().expect("the temporary folder's path is text");
-    let (host, _) = Node::start(&host(), &[description], "host ready ");
+    let (host, _) = Program::node(&host(), &[description], "host ready ");
     host
 }
 
-fn kill_workerd(mut host: Node) {
+fn kill_workerd(mut host: Program) {
     let children = format!("/proc/{0}/task/{0}/children", host.pid());
     let children = fs::read_to_string(children).expect("the kernel tells a process's children");
     for child in children.split_whitespace() {

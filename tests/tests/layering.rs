@@ -5,6 +5,8 @@
 
 #[path = "layering/dependencies.rs"]
 mod dependencies;
+#[path = "layering/platforms.rs"]
+mod platforms;
 #[path = "layering/repository.rs"]
 mod repository;
 #[path = "layering/shape.rs"]

@@ -129,6 +129,14 @@ impl Source {
         groups
     }
 
+    /// The macros among its items, each by its name with what it is given.
+    pub(crate) fn macros(&self) -> impl Iterator<Item = (String, TokenStream)> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Macro(one) => Some((one.mac.path.segments.last()?.ident.to_string(), one.mac.tokens.clone())),
+            _ => None,
+        })
+    }
+
     fn tokens(&self) -> TokenStream {
         self.items.iter().map(quote::ToTokens::to_token_stream).collect()
     }

@@ -1,4 +1,4 @@
-//! How does a test run a program of Node's? As a child that ends when the test does, however that ends.
+//! How does a test run a program? As a child that ends when the test does, however that ends.
 
 use std::{
     io::{BufRead as _, BufReader, Read},
@@ -9,40 +9,59 @@ use std::{
 };
 
 /// A running program. Its standard input is its leash: it ends when that is closed.
-pub(crate) struct Node {
+pub(crate) struct Program {
     child: Child,
     leash: Option<ChildStdin>,
 }
 
-impl Node {
-    /// Runs `script`, and waits for the line that begins with `ready`; gives the rest of that line.
-    pub(crate) fn start(script: &Path, arguments: &[&str], ready: &'static str) -> (Self, String) {
+impl Program {
+    /// Runs `script` in Node, and waits for a line with `ready`; gives the rest of that line.
+    pub(crate) fn node(script: &Path, arguments: &[&str], ready: &'static str) -> (Self, String) {
         let mut command = Command::new("node");
         command.args(["--import", LEASH]).arg(script).args(arguments).current_dir(root());
         if let Some(workerd) = workerd() {
             command.env("MINIFLARE_WORKERD_PATH", workerd);
         }
-        let mut child = command
-            .env("NO_COLOR", "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("`node` cannot be run: {error}; install Node 20 or newer"));
+        Self::start(&mut command, &script.display().to_string(), ready, START_MAX)
+            .unwrap_or_else(|error| panic!("`node` cannot be run: {error}; install Node 20 or newer"))
+    }
+
+    /// Runs `program`, which does not watch its standard input, and waits for a line with `ready`. It is killed when its
+    /// leash is closed; then the folder that [`LITTER`] names in its environment is removed.
+    pub(crate) fn leashed(
+        program: &Path,
+        arguments: &[String],
+        environment: &[(&str, PathBuf)],
+        ready: &'static str,
+    ) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", ON_LEASH, "sh"]).arg(program).args(arguments).envs(environment.iter().cloned());
+        let started = Self::start(&mut command, &program.display().to_string(), ready, COMPILE_MAX);
+        started.unwrap_or_else(|error| panic!("`sh` cannot be run: {error}")).0
+    }
+
+    fn start(
+        command: &mut Command,
+        name: &str,
+        ready: &'static str,
+        patience: Duration,
+    ) -> std::io::Result<(Self, String)> {
+        let command = command.env("NO_COLOR", "1").stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (said, hears) = mpsc::channel();
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         hear(stdout.expect("it is piped"), said.clone());
         hear(stderr.expect("it is piped"), said);
         let leash = child.stdin.take();
-        let node = Self { child, leash };
+        let program = Self { child, leash };
         let mut complaints = Vec::new();
         loop {
-            match hears.recv_timeout(START_MAX) {
-                Ok(line) => match line.strip_prefix(ready) {
-                    Some(rest) => return (node, rest.trim().to_owned()),
+            match hears.recv_timeout(patience) {
+                Ok(line) => match line.split_once(ready) {
+                    Some((_, rest)) => return Ok((program, rest.trim().to_owned())),
                     None => complaints.push(line),
                 },
-                Err(_) => panic!("`{}` did not say `{ready}` but:\n{}", script.display(), complaints.join("\n")),
+                Err(_) => panic!("`{name}` did not say `{ready}` but:\n{}", complaints.join("\n")),
             }
         }
     }
@@ -69,7 +88,7 @@ impl Node {
     }
 }
 
-impl Drop for Node {
+impl Drop for Program {
     fn drop(&mut self) {
         self.end();
     }
@@ -100,4 +119,21 @@ fn workerd() -> Option<PathBuf> {
 
 const LEASH: &str =
     "data:text/javascript,process.stdin.on('end',()=>process.kill(process.pid,'SIGTERM')).on('error',()=>{}).resume()";
+/// The variable with the folder that is removed when a program on a leash has ended.
+pub(crate) const LITTER: &str = "TURNPIKE_LITTER";
+/// Whoever closes the standard input kills the program, and the script ends when that has. It says nothing of that: who
+/// would hear it may be gone.
+const ON_LEASH: &str = r#"exec 3<&0
+    "$@" 3<&- &
+    program=$!
+    { read -r _ <&3; kill -KILL "$program"; } >/dev/null 2>&1 &
+    leash=$!
+    exec 3<&-
+    wait "$program" 2>/dev/null
+    status=$?
+    kill "$leash" 2>/dev/null
+    [ -z "$TURNPIKE_LITTER" ] || rm -rf "$TURNPIKE_LITTER"
+    exit $status"#;
 const START_MAX: Duration = Duration::from_secs(60);
+/// A component has to be made machine code first, if it is new.
+const COMPILE_MAX: Duration = Duration::from_secs(900);
