@@ -13,7 +13,7 @@ use futures_util::{
     Stream,
     future::{Either, select},
 };
-use gateway::platform::{Abort, Answer, Arrived, Failed, Platform, Unanswered, Unread};
+use gateway::platform::{Abort, Answer, Arrived, Failed, Life, Platform, Unanswered, Unread};
 use http::{Method, Request, Response, header};
 use http_body_util::Full;
 use hyper_util::{
@@ -95,16 +95,18 @@ impl Memory {
     }
 
     async fn delivered(&self, outgoing: &Outgoing) -> bool {
-        let answer = self.send(self.spelled(outgoing), DELIVERY_DEADLINE).await;
+        let answer = self.send(self.spelled(outgoing).await, DELIVERY_DEADLINE).await;
         answer.is_ok_and(|answer| !answer.response.status().is_server_error())
     }
 
-    fn spelled(&self, outgoing: &Outgoing) -> Request<Bytes> {
+    async fn spelled(&self, outgoing: &Outgoing) -> Request<Bytes> {
         let mut request = Request::builder().method(outgoing.method.as_str()).uri(&outgoing.url);
         for (name, value) in &outgoing.headers {
             request = request.header(name, value);
         }
-        if let Some(secret) = outgoing.secret.as_ref().and_then(|name| self.secret(name)) {
+        if let Some(name) = &outgoing.secret
+            && let Some(secret) = self.secret(name).await
+        {
             request = request.header(header::AUTHORIZATION, format!("Bearer {secret}"));
         }
         request.body(Bytes::new()).expect("a machine asks for a request that can be spelled")
@@ -114,7 +116,7 @@ impl Memory {
 impl Platform for Memory {
     type Body = Body;
 
-    const CONVERSES: bool = true;
+    const LIFE: Life = Life::Conversation;
 
     fn now(&self) -> Timestamp {
         self.stored.clock.now()
@@ -124,7 +126,7 @@ impl Platform for Memory {
         rand::random()
     }
 
-    fn secret(&self, name: &str) -> Option<String> {
+    async fn secret(&self, name: &str) -> Option<String> {
         self.stored.secrets.get(name).cloned()
     }
 

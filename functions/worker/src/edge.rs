@@ -4,7 +4,7 @@ use std::{rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use gateway::platform::{Abort, Answer, Arrived, Failed, Platform, Unanswered, Unread};
+use gateway::platform::{Abort, Answer, Arrived, Failed, Life, Platform, Unanswered, Unread};
 use http::Request;
 use mcp::Timestamp;
 use worker::{
@@ -52,7 +52,7 @@ impl Edge {
 impl Platform for Edge {
     type Body = Body;
 
-    const CONVERSES: bool = true;
+    const LIFE: Life = Life::Conversation;
 
     fn now(&self) -> Timestamp {
         now()
@@ -62,7 +62,7 @@ impl Platform for Edge {
         random::bytes()
     }
 
-    fn secret(&self, name: &str) -> Option<String> {
+    async fn secret(&self, name: &str) -> Option<String> {
         self.0.env.secret(name).ok().map(|secret| secret.to_string()).filter(|secret| !secret.is_empty())
     }
 

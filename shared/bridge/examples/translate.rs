@@ -10,7 +10,7 @@ use std::hint::black_box;
 
 use bridge::{
     down::{self, Down},
-    facade::{Action, Channel, End, Event, Facade, Hop, Moment},
+    facade::{Action, Channel, End, Event, Facade, Hop, Life, Moment},
     federation::{Part, View, cache::Scope, list, rewrite, route},
     up::Up,
 };
@@ -21,7 +21,7 @@ fn main() {
     println!("# Down: a modern caller, a legacy server");
     exchanges(|| Stage::new(Down::new(terms())), Era::Modern);
     println!("# Up: a legacy caller, a modern server");
-    exchanges(|| Stage::new(Up::new()).opened(), Era::Legacy);
+    exchanges(|| Stage::new(Up::new(Life::Conversation)).opened(), Era::Legacy);
     println!("# Federation: three servers as one");
     federation();
 }

@@ -19,6 +19,16 @@ pub trait Facade {
     fn farewell(&mut self) -> Vec<Action>;
 }
 
+/// For how long a façade is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Life {
+    /// As long as anybody needs it: requests meet in it.
+    #[default]
+    Conversation,
+    /// For one request, and its answer: nothing can wait in it for what comes later, so nothing is offered that would.
+    Request,
+}
+
 /// When something came, and bytes nobody can predict.
 #[derive(Clone, Debug)]
 pub struct Moment {

@@ -19,13 +19,15 @@ mod streams;
 mod terms;
 mod turn;
 
+use std::borrow::Cow;
+
 use mcp::{
     Timestamp,
     jsonrpc::{self, Body, Message, code},
 };
 
 use crate::{
-    facade::{Action, Answer, Channel, End, Event, Facade, Hop, Moment},
+    facade::{Action, Answer, Channel, End, Event, Facade, Hop, Life, Moment},
     text,
 };
 
@@ -33,7 +35,7 @@ pub(crate) use self::failure::reason;
 pub use self::{
     asking::{QUESTIONS_MAX, Question, Unaskable, Wanted, answer, responses, wanted},
     failure::{error, object},
-    opening::{Opening, capabilities, opening},
+    opening::{Opening, capabilities, forgetful, opening},
     request::{Envelope, Round, request},
     result::{Outcome, Schema, failed, result},
     terms::{Offers, SPELLED_MAX_BYTES, Serves, Terms, answered, bridged},
@@ -50,6 +52,7 @@ use self::{
 /// stream of such a call is told that its answer is lost.
 #[derive(Debug, Default)]
 pub struct Up {
+    life: Life,
     phase: Phase,
     hops: Hops,
     /// The time that was asked for.
@@ -141,8 +144,8 @@ impl Facade for Up {
 impl Up {
     /// One that has no session yet: it waits for `initialize`, or for an event of the session it had.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(life: Life) -> Self {
+        Self { life, ..Self::default() }
     }
 
     fn posted(&mut self, channel: Channel, body: &str, session_id: Option<&str>, turn: &mut Turn) {
@@ -164,6 +167,7 @@ impl Up {
             return turn.answer(channel, 400, Some(error));
         }
         let terms = match Terms::of_initialize(call.params.map_or("{}", |params| params.get())) {
+            Ok(terms) if self.life == Life::Request => Terms { capabilities: "{}".to_owned(), ..terms },
             Ok(terms) => terms,
             Err(unreadable) => {
                 let error = text::error(id, code::INVALID_PARAMS, &unreadable.to_string(), None);
@@ -226,7 +230,9 @@ impl Up {
     fn discovered(&mut self, reply: &jsonrpc::Reply<'_>, turn: &mut Turn) {
         let Phase::Opening(Asked { channel, id, mut terms, .. }) = std::mem::take(&mut self.phase) else { return };
         let opened = match (reply.result, reply.error) {
-            (Some(result), _) => opening(result.get(), terms.revision)
+            (Some(result), _) => self
+                .remembered(result.get())
+                .and_then(|discovered| opening(&discovered, terms.revision))
                 .map_err(|_| object(code::INTERNAL_ERROR, "the server's discovery cannot be read")),
             (None, Some(error)) => Err(self::error("server/discover", error.get(), terms.revision)),
             (None, None) => return,
@@ -245,6 +251,14 @@ impl Up {
                 self.phase = Phase::Open(Box::new(Session::new(terms, self.hops, turn.epoch())), session_id);
             }
             Err(error) => turn.answer(channel, 200, Some(text::raw_error(&id, &error))),
+        }
+    }
+
+    /// What can be offered of `discovered`.
+    fn remembered<'a>(&self, discovered: &'a str) -> Result<Cow<'a, str>, text::Unreadable> {
+        match self.life {
+            Life::Conversation => Ok(Cow::Borrowed(discovered)),
+            Life::Request => forgetful(discovered).map(Cow::Owned),
         }
     }
 

@@ -14,7 +14,7 @@ use std::{fmt::Write as _, fs, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bridge::{
-    facade::{Action, Channel, End, Event, Facade, Hop, Method, Moment},
+    facade::{Action, Channel, End, Event, Facade, Hop, Life, Method, Moment},
     up::Up,
 };
 use mcp::{Revision, Timestamp};
@@ -68,7 +68,7 @@ struct Player {
 impl Player {
     fn new(golden: &Value) -> Self {
         let session = golden.get("terms").map(|terms| URL_SAFE_NO_PAD.encode(mcp::canonical::text(terms)));
-        Self { up: Up::new(), session, now: START, random: 1 }
+        Self { up: Up::new(Life::Conversation), session, now: START, random: 1 }
     }
 
     fn step(&mut self, event: &Value) -> Vec<Value> {
@@ -76,7 +76,7 @@ impl Player {
             self.now = START.plus_millis(at);
         }
         if event["forgotten"] == true {
-            self.up = Up::new();
+            self.up = Up::new(Life::Conversation);
             self.random += 1;
             return Vec::new();
         }

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests are tests")]
 
 use bridge::{
-    facade::{Action, Channel, Event, Facade, Hop, Moment},
+    facade::{Action, Channel, Event, Facade, Hop, Life, Moment},
     up::{Terms, Up},
 };
 use mcp::Timestamp;
@@ -18,7 +18,7 @@ struct Session {
 impl Session {
     fn new(revision: &str) -> Self {
         let params = json!({"protocolVersion": revision, "capabilities": {"roots": {}}}).to_string();
-        Self { up: Up::new(), id: Terms::of_initialize(&params).unwrap().spell(), posts: 0 }
+        Self { up: Up::new(Life::Conversation), id: Terms::of_initialize(&params).unwrap().spell(), posts: 0 }
     }
 
     fn post(&mut self, body: &Value) -> Vec<Action> {

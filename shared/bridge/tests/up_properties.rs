@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bridge::{
-    facade::{Action, Channel, End, Event, Facade, Hop, Moment},
+    facade::{Action, Channel, End, Event, Facade, Hop, Life, Moment},
     up::{Terms, Up},
 };
 use mcp::Timestamp;
@@ -117,7 +117,7 @@ impl World {
         let mut terms = Terms::of_initialize(&params.to_string()).unwrap();
         (terms.serves.tools_changed, terms.serves.subscriptions, terms.serves.logging) = (true, true, true);
         Self {
-            up: Up::new(),
+            up: Up::new(Life::Conversation),
             session: terms.spell(),
             now: Timestamp::from_secs(1_000),
             wake: None,

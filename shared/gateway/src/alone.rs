@@ -45,7 +45,7 @@ impl<P: Platform> Gateway<P> {
             self.decided(cleared, draft, std::future::ready(())).await?;
             return Ok(self.finished(draft, StatusCode::ACCEPTED, &HeaderMap::new(), Bytes::new()));
         }
-        let resumed = self.resumed(&cleared.passing, (body, envelope), at)?;
+        let resumed = self.resumed(&cleared.passing, (body, envelope), at).await?;
         let text = match &resumed {
             Some(resumed) => {
                 traced(&jsonrpc::parse(resumed.text.as_bytes()).map_err(guard::Refused::from)?, &draft.trace)?
@@ -105,7 +105,7 @@ impl<P: Platform> Gateway<P> {
             Patience::Reached(reached) => reached?,
             Patience::Waiting(awaited) => {
                 let silence = passing.config.resilience(cleared.server()).stream_idle;
-                let seal = self.seal(passing, call, at)?;
+                let seal = self.seal(passing, call, at).await?;
                 return Ok(self.kept_company(draft, awaited, silence, seal));
             }
         };
@@ -177,7 +177,7 @@ impl<P: Platform> Gateway<P> {
     }
 
     async fn send_to_instances(&self, config: &Config, sending: &Alone<'_>) -> Result<Reached<P::Body>, Refusal> {
-        let secret = self.credential(sending.server.secret.as_deref())?;
+        let secret = self.credential(sending.server.secret.as_deref()).await?;
         let mut last = Missed::Unanswered(Unanswered::Broken("no instance is configured".to_owned()));
         for instance in self.order(&sending.server.instances).iter().take(INSTANCES_TRIED) {
             let request = self.request_alone(instance, secret.as_deref(), sending)?;

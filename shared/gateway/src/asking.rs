@@ -32,7 +32,7 @@ pub(crate) struct Resumed {
 
 impl<P: Platform> Gateway<P> {
     /// Opens the state of a retry; nothing where the request carries none.
-    pub(crate) fn resumed(
+    pub(crate) async fn resumed(
         &self,
         passing: &Passing<'_>,
         (body, envelope): (&Body<'_>, &Envelope<'_>),
@@ -42,7 +42,7 @@ impl<P: Platform> Gateway<P> {
             return Ok(None);
         };
         let binding = self.binding(passing, call)?;
-        let sealed = self.keeper()?.open(state, &binding, self.platform.now())?;
+        let sealed = self.keeper().await?.open(state, &binding, self.platform.now())?;
         let at = match (sealed.conversation, at) {
             (None, at) => at.clone(),
             (Some(name), At::Conversation(made)) => At::Conversation(Rc::new(made.named(name))),
@@ -67,7 +67,7 @@ impl<P: Platform> Gateway<P> {
         draft: &Draft,
         reached: Reached<P::Body>,
     ) -> Result<Response<P::Body>, Refusal> {
-        let seal = self.seal(&cleared.passing, call, at)?;
+        let seal = self.seal(&cleared.passing, call, at).await?;
         let silence = cleared.passing.config.resilience(cleared.server()).stream_idle;
         let Reached { mut answer, seat } = reached;
         if is_type(answer.response.headers(), mcp::header::TEXT_EVENT_STREAM) {
@@ -85,11 +85,11 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// Seals what the answers to one request carry.
-    pub(crate) fn seal(&self, passing: &Passing<'_>, call: &Call<'_>, at: &At) -> Result<Seal, Refusal> {
+    pub(crate) async fn seal(&self, passing: &Passing<'_>, call: &Call<'_>, at: &At) -> Result<Seal, Refusal> {
         let mut nonce = [0; 24];
         nonce.iter_mut().zip(self.platform.random()).for_each(|(to, from)| *to = from);
         Ok(Seal {
-            keeper: self.keeper()?,
+            keeper: self.keeper().await?,
             nonce,
             capabilities: match &passing.claim {
                 Claim::Modern(envelope) => envelope.capabilities.to_owned(),
@@ -114,11 +114,11 @@ impl<P: Platform> Gateway<P> {
         bound.map_err(|unreadable| Refusal::Params(unreadable.to_string()))
     }
 
-    fn keeper(&self) -> Result<Sealer, Refusal> {
+    async fn keeper(&self) -> Result<Sealer, Refusal> {
         if let Some(keeper) = &self.memory.0.borrow().keeper {
             return Ok(keeper.clone());
         }
-        let keeper = self.key(Sealer::from_base64url)?;
+        let keeper = self.key(Sealer::from_base64url).await?;
         self.memory.0.borrow_mut().keeper = Some(keeper.clone());
         Ok(keeper)
     }

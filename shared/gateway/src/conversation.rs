@@ -142,10 +142,10 @@ impl<P: Platform> Gateway<P> {
         if let Some(inbox) = &conversation.0.borrow().inbox {
             return inbox.clone();
         }
-        let idle = terms.idle(config);
+        let idle = terms.idle(config, P::LIFE);
         let (inbox, arrivals) = mpsc::unbounded();
         conversation.0.borrow_mut().inbox = Some(inbox.clone());
-        let driver = Driver::new(terms.facade(), terms.behind, idle, (inbox.clone(), arrivals));
+        let driver = Driver::new(terms.facade(P::LIFE), terms.behind, idle, (inbox.clone(), arrivals));
         let (gateway, conversation) = (self.clone(), conversation.clone());
         self.platform.defer(async move { gateway.drive(driver, conversation).await });
         inbox

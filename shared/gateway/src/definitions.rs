@@ -183,7 +183,7 @@ impl<P: Platform> Gateway<P> {
         let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": without_nulls(params) }).to_string();
         let At::Session(route) = &place.at else { return self.ask_alone(place, &trace, (&body, recall)).await };
         let row = &route.row;
-        let request = self.own_request(row, &trace, (Method::POST, Bytes::from(body)))?;
+        let request = self.own_request(row, &trace, (Method::POST, Bytes::from(body))).await?;
         let way = Way {
             server: place.server(),
             instance: &row.instance,

@@ -52,7 +52,7 @@ impl<P: Platform> Gateway<P> {
             Err(Refusal::Lost(detail)) => return Err(Refusal::Garbage(detail)),
             Err(refusal) => return Err(refusal),
         };
-        let ticket = self.mint(&cleared.passing.caller.principal, cleared.server())?;
+        let ticket = self.mint(&cleared.passing.caller.principal, cleared.server()).await?;
         self.begun(cleared, (&ticket, &instance, Facade::Absent), reached, draft).await
     }
 
@@ -64,7 +64,7 @@ impl<P: Platform> Gateway<P> {
         draft: &mut Draft,
     ) -> Result<Response<P::Body>, Refusal> {
         let server = cleared.server();
-        let ticket = self.mint(&cleared.passing.caller.principal, server)?;
+        let ticket = self.mint(&cleared.passing.caller.principal, server).await?;
         let made = Made::up(&ticket, server, cleared.passing.aim.federated.as_deref());
         let request = opening.request(CONVERSATION, None)?;
         let reached = match draft.is_decided() {
@@ -144,7 +144,7 @@ impl<P: Platform> Gateway<P> {
         server: &Server,
         opening: Opening<'_>,
     ) -> Result<(String, Reached<P::Body>), Refusal> {
-        let secret = self.credential(server.secret.as_deref())?;
+        let secret = self.credential(server.secret.as_deref()).await?;
         let (mut failure, mut missed) = (String::new(), None);
         for instance in self.order(&server.instances).iter().take(INSTANCES_TRIED) {
             let request = opening.request(instance, secret.as_deref())?;

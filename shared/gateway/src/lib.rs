@@ -7,6 +7,7 @@ pub mod config;
 pub mod conversation;
 pub mod platform;
 pub mod refusal;
+pub mod shelf;
 
 mod accounts;
 mod aim;

@@ -96,7 +96,7 @@ impl<P: Platform> Gateway<P> {
 
         let trace = draft.trace.clone();
         let passing = Passing { config: Rc::clone(config), admitted, caller, aim, target, claim, said, trace };
-        let ticket = self.ticket(&passing)?;
+        let ticket = self.ticket(&passing).await?;
         let tolls = Tolls::of(config, passing.charged());
         let need = draft.carries(bytes.len(), &passing, &tolls);
         let grant = self.draw(config, &tolls, need).await?;

@@ -2,6 +2,7 @@
 
 use std::{fmt::Display, future::Future, time::Duration};
 
+pub use bridge::facade::Life;
 use bytes::Bytes;
 use futures_util::Stream;
 use http::{Request, Response};
@@ -14,9 +15,9 @@ pub trait Platform: Clone + 'static {
     /// A body as the platform has it, of a request or of a response. Relayed untouched it never enters Rust.
     type Body: http_body::Body<Data = Bytes, Error: Display> + From<Bytes> + Unpin + 'static;
 
-    /// Whether it has live objects, which [`Platform::converse`] reaches. Where it has none, nothing can be asked of a
-    /// caller on behalf of a server of another era.
-    const CONVERSES: bool;
+    /// How long a live object lives that [`Platform::converse`] reaches. Where it is there for one request only, nothing
+    /// can be asked of a caller on behalf of a server of another era.
+    const LIFE: Life;
 
     /// The time. It may stand still between two awaits.
     fn now(&self) -> Timestamp;
@@ -25,7 +26,7 @@ pub trait Platform: Clone + 'static {
     fn random(&self) -> [u8; 32];
 
     /// The secret of this name, if the operator set it.
-    fn secret(&self, name: &str) -> Option<String>;
+    fn secret(&self, name: &str) -> impl Future<Output = Option<String>>;
 
     /// Resolves after `duration`.
     fn pause(&self, duration: Duration) -> impl Future<Output = ()>;

@@ -38,7 +38,7 @@ impl<P: Platform> Gateway<P> {
             return self.list_for_session(cleared, (route, federated), call, draft).await;
         }
         let text = traced(body, &draft.trace)?;
-        let request = self.outbound(cleared, route, draft, (Method::POST, text.into()))?;
+        let request = self.outbound(cleared, route, draft, (Method::POST, text.into())).await?;
         let reached = self.send(cleared, (ticket, route), draft, request).await?;
         match self.answered(ticket, route, reached).await? {
             Screened::Native(reached) => {
@@ -57,7 +57,7 @@ impl<P: Platform> Gateway<P> {
         (ticket, route): (&Ticket, &Rc<Route>),
         draft: &mut Draft,
     ) -> Result<Response<P::Body>, Refusal> {
-        let request = self.outbound(cleared, route, draft, (Method::GET, Bytes::new()))?;
+        let request = self.outbound(cleared, route, draft, (Method::GET, Bytes::new())).await?;
         let reached = self.send(cleared, (ticket, route), draft, request).await?;
         match self.answered(ticket, route, reached).await? {
             Screened::Native(reached) => Ok(self.streaming(draft, reached.answer)),
@@ -72,7 +72,7 @@ impl<P: Platform> Gateway<P> {
         (ticket, route): (&Ticket, &Rc<Route>),
         draft: &mut Draft,
     ) -> Result<Response<P::Body>, Refusal> {
-        let request = self.outbound(cleared, route, draft, (Method::DELETE, Bytes::new()))?;
+        let request = self.outbound(cleared, route, draft, (Method::DELETE, Bytes::new())).await?;
         let upstream = match self.send(cleared, (ticket, route), draft, request).await? {
             Ok(reached) if !reached.answer.response.status().is_server_error() => Upstream::Knows,
             _ => Upstream::Tell,
@@ -81,7 +81,7 @@ impl<P: Platform> Gateway<P> {
         Ok(self.finished(draft, StatusCode::OK, &http::HeaderMap::new(), Bytes::new()))
     }
 
-    fn outbound(
+    async fn outbound(
         &self,
         cleared: &Cleared<'_>,
         route: &Route,
@@ -90,7 +90,7 @@ impl<P: Platform> Gateway<P> {
     ) -> Result<Request<Bytes>, Refusal> {
         let (url, secret) = match route.row.is_bridged {
             true => (CONVERSATION, None),
-            false => (route.row.instance.as_str(), self.credential(route.row.secret.as_deref())?),
+            false => (route.row.instance.as_str(), self.credential(route.row.secret.as_deref()).await?),
         };
         let trace = draft.trace.traceparent();
         let outbound = Outbound {
@@ -105,9 +105,12 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// The gateway's own credential at an upstream.
-    pub(crate) fn credential(&self, name: Option<&str>) -> Result<Option<String>, Refusal> {
+    pub(crate) async fn credential(&self, name: Option<&str>) -> Result<Option<String>, Refusal> {
         let missing = |name: &str| Refusal::Internal(format!("the secret `{name}` is not set"));
-        name.map(|name| self.platform.secret(name).ok_or_else(|| missing(name))).transpose()
+        match name {
+            Some(name) => self.platform.secret(name).await.map(Some).ok_or_else(|| missing(name)),
+            None => Ok(None),
+        }
     }
 
     /// Sends `request` while its decision is being written; the answer is released when both are done.
@@ -200,18 +203,18 @@ impl<P: Platform> Gateway<P> {
     async fn ping(&self, route: &Route) -> Result<Answer<P::Body>, Unanswered> {
         let broken = |refusal: &Refusal| Unanswered::Broken(refusal.reason());
         let trace = TraceContext::child_of(None, &self.platform.random());
-        let request = self.own_request(&route.row, &trace, (Method::POST, Bytes::from_static(PING)));
+        let request = self.own_request(&route.row, &trace, (Method::POST, Bytes::from_static(PING))).await;
         self.platform.send(request.map_err(|refusal| broken(&refusal))?, PING_DEADLINE).await
     }
 
     /// A request of the gateway's own in a session.
-    pub(crate) fn own_request(
+    pub(crate) async fn own_request(
         &self,
         row: &Row,
         trace: &TraceContext,
         (method, body): (Method, Bytes),
     ) -> Result<Request<Bytes>, Refusal> {
-        let secret = self.credential(row.secret.as_deref())?;
+        let secret = self.credential(row.secret.as_deref()).await?;
         let traceparent = trace.traceparent();
         let outbound = Outbound {
             url: &row.instance,

@@ -17,13 +17,13 @@ use crate::{
 
 impl<P: Platform> Gateway<P> {
     /// The caller's ticket, checked without storage; `initialize` has none yet.
-    pub(crate) fn ticket(&self, passing: &Passing<'_>) -> Result<Option<Ticket>, Refusal> {
+    pub(crate) async fn ticket(&self, passing: &Passing<'_>) -> Result<Option<Ticket>, Refusal> {
         if passing.said.is_initialize || matches!(passing.claim, Claim::Modern(_)) {
             return Ok(None);
         }
         let id = passing.admitted.session_id.as_deref().ok_or(Refusal::NoSession)?;
         let binding = passing.caller.principal.binding();
-        Ok(Some(self.sealer()?.check(id, binding, &passing.aim.target.server().name)?))
+        Ok(Some(self.sealer().await?.check(id, binding, &passing.aim.target.server().name)?))
     }
 
     /// Where an open session lives. One whose instance is no longer configured is lost: only configured hosts are
@@ -48,10 +48,10 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// The id of a session that is about to open.
-    pub(crate) fn mint(&self, principal: &Principal, server: &Server) -> Result<Ticket, Refusal> {
+    pub(crate) async fn mint(&self, principal: &Principal, server: &Server) -> Result<Ticket, Refusal> {
         let mut nonce = [0; 16];
         nonce.iter_mut().zip(self.platform.random()).for_each(|(to, from)| *to = from);
-        Ok(self.sealer()?.mint(nonce, principal.binding(), &server.name))
+        Ok(self.sealer().await?.mint(nonce, principal.binding(), &server.name))
     }
 
     /// A new session of `row`, open once this returns.
@@ -101,16 +101,16 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// What `make` makes of the gateway's key.
-    pub(crate) fn key<T>(&self, make: impl FnOnce(&str) -> Option<T>) -> Result<T, Refusal> {
-        let made = self.platform.secret(KEY).and_then(|key| make(&key));
+    pub(crate) async fn key<T>(&self, make: impl FnOnce(&str) -> Option<T>) -> Result<T, Refusal> {
+        let made = self.platform.secret(KEY).await.and_then(|key| make(&key));
         made.ok_or_else(|| Refusal::Internal(format!("the secret `{KEY}` must be base64url of at least 32 bytes")))
     }
 
-    pub(crate) fn sealer(&self) -> Result<Sealer, Refusal> {
+    pub(crate) async fn sealer(&self) -> Result<Sealer, Refusal> {
         if let Some(sealer) = &self.memory.0.borrow().sealer {
             return Ok(sealer.clone());
         }
-        let sealer = self.key(Sealer::from_base64url)?;
+        let sealer = self.key(Sealer::from_base64url).await?;
         self.memory.0.borrow_mut().sealer = Some(sealer.clone());
         Ok(sealer)
     }

@@ -47,6 +47,23 @@ pub fn capabilities(declared: &Members<'_>, revision: Revision) -> Result<String
     Ok(capabilities.write())
 }
 
+/// `discovered` without what only a façade can serve that remembers what its caller said before: log levels, and
+/// subscriptions to resources.
+///
+/// # Errors
+/// [`Unreadable`] when it is no discovery.
+pub fn forgetful(discovered: &str) -> Result<String, Unreadable> {
+    let mut told = Members::parse(discovered)?;
+    let mut declared = told.object("capabilities")?;
+    declared.remove("logging");
+    if declared.has("resources") {
+        declared.edit("resources", |resources| drop(resources.remove("subscribe")))?;
+    }
+    let declared = declared.write();
+    told.set("capabilities", declared);
+    Ok(told.write())
+}
+
 fn server_info(meta: &Members<'_>, revision: Revision) -> String {
     let Ok(mut info) = meta.object(key::SERVER_INFO) else { return UNNAMED.to_owned() };
     if info.string("name").is_none() || info.string("version").is_none() {

@@ -57,7 +57,7 @@ impl<P: Platform> Gateway<P> {
     async fn tell_own(&self, place: &Place, route: &Route, method: Method, body: Bytes) -> Result<(), Refusal> {
         let row = &route.row;
         let trace = telemetry::TraceContext::child_of(None, &self.platform.random());
-        let request = self.own_request(row, &trace, (method, body))?;
+        let request = self.own_request(row, &trace, (method, body)).await?;
         let way = Way::once(&place.config, place.server(), &row.instance);
         self.reach(way, request).await.map(drop).map_err(Refusal::from)
     }

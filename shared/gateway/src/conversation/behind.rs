@@ -133,7 +133,7 @@ impl<P: Platform> Gateway<P> {
     ) -> Result<Reached<P::Body>, End> {
         let mut failures = String::new();
         for instance in self.candidates(server, letter.request, beyond)? {
-            let outbound = self.spelled((server, &instance), letter)?;
+            let outbound = self.spelled((server, &instance), letter).await?;
             let missed = match self.reach(Way::once(config, server, &instance), outbound).await {
                 Ok(reached) => {
                     if letter.request.revision.is_none_or(Revision::is_legacy) {
@@ -198,12 +198,13 @@ impl<P: Platform> Gateway<P> {
         mirrored(&body, params.as_deref().unwrap_or_default()).map_err(|refusal| unspeakable(refusal.reason()))
     }
 
-    pub(super) fn spelled(
+    pub(super) async fn spelled(
         &self,
         (server, instance): (&Server, &str),
         letter: &Letter<'_>,
     ) -> Result<http::Request<Bytes>, End> {
-        let secret = self.credential(server.secret.as_deref()).map_err(|refusal| End::Unreachable(refusal.reason()))?;
+        let secret = self.credential(server.secret.as_deref()).await;
+        let secret = secret.map_err(|refusal| End::Unreachable(refusal.reason()))?;
         letter.spelled(instance, secret.as_deref())
     }
 }

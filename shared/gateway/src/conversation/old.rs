@@ -32,7 +32,7 @@ impl<P: Platform> Gateway<P> {
         let pointed = letter.request.path_and_query.as_deref();
         let pointed = pointed.map(|path| endpoint::at_origin(instance, path)).transpose();
         let pointed = pointed.map_err(|refused| End::Garbage(refused.to_string()))?;
-        let request = self.spelled((server, pointed.as_deref().unwrap_or(instance)), letter)?;
+        let request = self.spelled((server, pointed.as_deref().unwrap_or(instance)), letter).await?;
         let answer = self.platform.send(request, server.timeout).await.map_err(|unanswered| match unanswered {
             Unanswered::Broken(detail) if letter.request.method == Method::Get => End::Unreachable(detail),
             Unanswered::Broken(detail) => End::Broken(detail),

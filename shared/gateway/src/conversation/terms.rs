@@ -4,13 +4,14 @@ use std::{fmt::Write as _, time::Duration};
 
 use bridge::{
     down::{self, Down},
-    facade::Facade,
+    facade::{Facade, Life},
     old::{Sse, SseTerms, Streamable, StreamableTerms},
     up::Up,
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::config::Config;
 
@@ -81,17 +82,24 @@ impl Terms {
     }
 
     /// The façade they ask for.
-    pub(super) fn facade(&self) -> Box<dyn Facade> {
+    pub(super) fn facade(&self, life: Life) -> Box<dyn Facade> {
         match &self.face {
+            // Who is gone with the request can be asked nothing.
+            Face::Down(terms) if life == Life::Request => {
+                Box::new(Down::new(down::Terms { capabilities: json!({}), ..terms.clone() }))
+            }
             Face::Down(terms) => Box::new(Down::new(terms.clone())),
-            Face::Up => Box::new(Up::new()),
+            Face::Up => Box::new(Up::new(life)),
             Face::Streamable(terms) => Box::new(Streamable::new(terms.clone())),
             Face::Sse(terms) => Box::new(Sse::new(terms.clone())),
         }
     }
 
     /// For how long the conversation may rest before it ends.
-    pub(super) fn idle(&self, config: &Config) -> Duration {
+    pub(super) fn idle(&self, config: &Config, life: Life) -> Duration {
+        if life == Life::Request {
+            return Duration::ZERO;
+        }
         let idle = match &self.behind {
             Behind::Instance(server) | Behind::Stream { server, .. } => {
                 config.registry.configured(server).map_or(IDLE_DOWN, |target| target.server().idle)
@@ -130,8 +138,6 @@ const IDLE_DOWN: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use bridge::old::SseTerms;
+use bridge::{facade::Life, old::SseTerms};
 use bytes::Bytes;
 use guard::Verb;
 use http::{HeaderMap, HeaderValue, Request, Response, header, request::Parts};
@@ -51,7 +51,7 @@ impl<P: Platform> Gateway<P> {
         (head, body): (&mut Parts, P::Body),
         draft: &mut Draft,
     ) -> Result<Response<P::Body>, Refusal> {
-        if !P::CONVERSES {
+        if P::LIFE == Life::Request {
             return Err(Refusal::NoEndpoint);
         }
         // Nothing but 202 is answered there, so old clients do not say what they accept.
@@ -68,10 +68,10 @@ impl<P: Platform> Gateway<P> {
         let behind = aim.target.server();
         policy::scoped(&caller.principal.scopes, &behind.scopes)?;
         let ticket = match part {
-            Part::Stream => self.mint(&caller.principal, behind)?,
+            Part::Stream => self.mint(&caller.principal, behind).await?,
             Part::Messages => {
                 let id = session(head).ok_or(Unknown)?;
-                self.sealer()?.check(id, caller.principal.binding(), &behind.name)?
+                self.sealer().await?.check(id, caller.principal.binding(), &behind.name)?
             }
         };
         let bytes = self.body(config, head, body).await?;

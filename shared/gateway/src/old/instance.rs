@@ -6,7 +6,10 @@
 
 use std::time::Duration;
 
-use bridge::old::{StreamableTerms, endpoint};
+use bridge::{
+    facade::Life,
+    old::{StreamableTerms, endpoint},
+};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use mcp::{Body, Message, Revision, digest, header as mcp_header, jsonrpc, sse};
@@ -33,7 +36,7 @@ impl<P: Platform> Gateway<P> {
         if let Some(session) = session(&request) {
             return self.send_to_facade(way, session, request).await;
         }
-        let opening = (P::CONVERSES && is_initialize(&request)).then(|| request.clone());
+        let opening = (P::LIFE == Life::Conversation && is_initialize(&request)).then(|| request.clone());
         let known = self.known_transport(way.instance);
         if let (Some(opening), Some(Transport::Sse)) = (&opening, known) {
             return self.begin_in_facade(way, opening.clone()).await;

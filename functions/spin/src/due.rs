@@ -1,0 +1,76 @@
+//! What happens without a request, where nothing wakes anybody? Each request looks what is due, and `POST /-/tick` does.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use gateway::{Gateway, platform::Failed, shelf::Done};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use serde_json::json;
+use spin_sdk::wasip3;
+use subtle::ConstantTimeEq as _;
+
+use crate::{
+    body::Body,
+    edge::{Edge, now},
+    place::Place,
+};
+
+/// The path of the route for operators' schedulers.
+pub(crate) const TICK: &str = "/-/tick";
+
+/// Does some of what is due after this request, if nobody looked for a second.
+pub(crate) fn beside_a_request(place: &Rc<Place>) {
+    let now = now();
+    if now.millis_since(place.due.get()) < PAUSE_MS {
+        return;
+    }
+    place.due.set(now);
+    let place = Rc::clone(place);
+    wasip3::spawn(async move {
+        if let Err(failed) = some(&place).await {
+            eprintln!("what is due cannot be done: {failed}");
+        }
+    });
+}
+
+/// Does all that is due and says how much that was. Without a key of its own the route is not there.
+pub(crate) async fn tick(place: &Rc<Place>, headers: &HeaderMap) -> Response<Body> {
+    let Some(key) = place.variable(TICK_KEY).await else { return said(StatusCode::NOT_FOUND, &json!({})) };
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+    if !token.is_some_and(|token| bool::from(token.ct_eq(key.as_bytes()))) {
+        let error = json!({ "error": "the bearer token is not the one of the variable `turnpike_tick_key`" });
+        let mut refused = said(StatusCode::UNAUTHORIZED, &error);
+        refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        return refused;
+    }
+    let mut all = Done::default();
+    for _ in 0..TICK_MAX {
+        match some(place).await {
+            Ok(done) if done == Done::default() => break,
+            Ok(done) => (all.woken, all.delivered) = (all.woken + done.woken, all.delivered + done.delivered),
+            Err(Failed(error)) => {
+                eprintln!("what is due cannot be done: {error}");
+                return said(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": "storage failed, see the log" }));
+            }
+        }
+    }
+    said(StatusCode::OK, &json!({ "woken": all.woken, "delivered": all.delivered }))
+}
+
+async fn some(place: &Rc<Place>) -> Result<Done, Failed> {
+    let gateway = Gateway::new(Edge::new(place), place.memory.clone());
+    gateway.see_to_shelf(&*place.storage().await?).await
+}
+
+fn said(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(Bytes::from(value.to_string())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// The variable with the token of whoever may tick.
+const TICK_KEY: &str = "turnpike_tick_key";
+const PAUSE_MS: u64 = 1_000;
+/// A tick looks so often for more; the next one goes on.
+const TICK_MAX: u32 = 64;

@@ -1,0 +1,152 @@
+//! How does Redis keep machines? In a hash and a list each; a script makes a step, and Redis runs one script at a time.
+
+use gateway::{
+    platform::Failed,
+    shelf::{Found, Key, Made, Shelf, Step, Waiting},
+};
+use machine::Alarm;
+use mcp::Timestamp;
+use spin_sdk::redis::{Connection, RedisParameter, RedisResult};
+
+use crate::place::failed;
+
+/// A Redis that several processes share. How durable it is, its operator decides (`appendonly yes`).
+pub(crate) struct Redis(Connection);
+
+impl Redis {
+    pub(crate) async fn open(address: &str) -> Result<Self, Failed> {
+        let connection = Connection::open(address).await;
+        connection.map(Self).map_err(|error| Failed(format!("no connection to the Redis of `turnpike_redis`: {error}")))
+    }
+
+    pub(crate) async fn key(&self, made: &str) -> Result<String, Failed> {
+        self.run("SET", [KEY, made, "NX"]).await?;
+        let kept = self.run("GET", [KEY]).await?.into_iter().find_map(text);
+        kept.ok_or_else(|| Failed("no key came back".to_owned()))
+    }
+
+    async fn run<const N: usize>(&self, command: &str, arguments: [&str; N]) -> Result<Vec<RedisResult>, Failed> {
+        let arguments = arguments.map(|argument| RedisParameter::Binary(argument.as_bytes().to_vec()));
+        self.0.execute(command, arguments).await.map_err(failed)
+    }
+}
+
+impl Shelf for Redis {
+    async fn find(&self, key: &Key) -> Result<Found, Failed> {
+        let found = self.run("HMGET", [&machine(key), "state", "alarm"]).await?;
+        let mut found = found.into_iter().map(text);
+        let state = found.next().flatten();
+        let alarm = found.next().flatten().and_then(|alarm| alarm.parse().ok()).map(Timestamp::from_millis);
+        Ok(Found { state, alarm })
+    }
+
+    async fn make(&self, key: &Key, step: &Step) -> Result<Made, Failed> {
+        let alarm = match step.alarm {
+            Alarm::Keep => "keep".to_owned(),
+            Alarm::At(at) => at.as_millis().to_string(),
+            Alarm::Off => "off".to_owned(),
+        };
+        let [rows, outbox] = step.arrays()?;
+        let (was, state) = (step.was.as_deref().unwrap_or_default(), step.state.as_deref().unwrap_or_default());
+        let (now, machine) = (step.now.as_millis().to_string(), machine(key));
+        let named = [MAKE, "1", &machine, was, state, &alarm, &rows, &outbox, &now];
+        match self.run("EVAL", named).await?.first() {
+            Some(RedisResult::Int64(1)) => Ok(Made::Yes),
+            _ => Ok(Made::No),
+        }
+    }
+
+    async fn rows(&self, key: &Key, after: u64, limit: u32) -> Result<Vec<String>, Failed> {
+        let Some(last) = after.checked_add(u64::from(limit)).and_then(|end| end.checked_sub(1)) else {
+            return Ok(Vec::new());
+        };
+        let list = format!("{}{ENTRIES}", machine(key));
+        let rows = self.run("LRANGE", [list.as_str(), &after.to_string(), &last.to_string()]).await?;
+        Ok(rows.into_iter().filter_map(text).collect())
+    }
+
+    async fn due(&self, now: Timestamp) -> Result<Vec<Key>, Failed> {
+        let now = now.as_millis().to_string();
+        let due = self.run("ZRANGEBYSCORE", [ALARMS, "-inf", &now, "LIMIT", "0", "16"]).await?;
+        let key = |machine: String| {
+            let (kind, name) = machine.strip_prefix(MACHINE)?.split_once(':')?;
+            Some(Key { kind: kind.to_owned(), name: name.to_owned() })
+        };
+        Ok(due.into_iter().filter_map(text).filter_map(key).collect())
+    }
+
+    async fn take(&self, now: Timestamp) -> Result<Vec<Waiting>, Failed> {
+        let taken = self.run("EVAL", [TAKE, "0", &now.as_millis().to_string()]).await?;
+        let texts: Vec<String> = taken.into_iter().filter_map(text).collect();
+        let read = |taken: &[String]| match taken {
+            [id, outgoing, attempts] => {
+                let (id, attempts) = (id.parse().ok()?, attempts.parse().ok()?);
+                Some(Waiting { id, outgoing: outgoing.clone(), attempts })
+            }
+            _ => None,
+        };
+        Ok(texts.chunks(3).filter_map(read).collect())
+    }
+
+    async fn settle(&self, id: i64) -> Result<(), Failed> {
+        self.run("EVAL", [SETTLE, "0", &id.to_string()]).await.map(drop)
+    }
+}
+
+fn machine(key: &Key) -> String {
+    [MACHINE, &key.kind, ":", &key.name].concat()
+}
+
+fn text(result: RedisResult) -> Option<String> {
+    match result {
+        RedisResult::Binary(bytes) => String::from_utf8(bytes).ok(),
+        RedisResult::Int64(number) => Some(number.to_string()),
+        RedisResult::Status(text) => Some(text),
+        RedisResult::Nil => None,
+    }
+}
+
+const MACHINE: &str = "turnpike:machine:";
+/// After a machine's key: its rows.
+const ENTRIES: &str = ":entries";
+/// Machines by the time they want to be woken.
+const ALARMS: &str = "turnpike:alarms";
+const KEY: &str = "turnpike:key";
+const MAKE: &str = "\
+    local machine = KEYS[1]
+    local was, state, alarm, now = ARGV[1], ARGV[2], ARGV[3], ARGV[6]
+    if (redis.call('HGET', machine, 'state') or '') ~= was then return 0 end
+    if state == '' then
+        redis.call('DEL', machine)
+        redis.call('ZREM', 'turnpike:alarms', machine)
+    else
+        redis.call('HSET', machine, 'state', state)
+        if alarm == 'off' then
+            redis.call('HDEL', machine, 'alarm')
+            redis.call('ZREM', 'turnpike:alarms', machine)
+        elseif alarm ~= 'keep' then
+            redis.call('HSET', machine, 'alarm', alarm)
+            redis.call('ZADD', 'turnpike:alarms', alarm, machine)
+        end
+    end
+    for _, entry in ipairs(cjson.decode(ARGV[4])) do redis.call('RPUSH', machine .. ':entries', entry) end
+    for _, outgoing in ipairs(cjson.decode(ARGV[5])) do
+        local id = redis.call('INCR', 'turnpike:outbox:last')
+        redis.call('HSET', 'turnpike:outbox', id, outgoing)
+        redis.call('ZADD', 'turnpike:outbox:due', now, id)
+    end
+    return 1";
+const TAKE: &str = "\
+    local taken = {}
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'turnpike:outbox:due', '-inf', ARGV[1], 'LIMIT', 0, 16)) do
+        local attempts = redis.call('HINCRBY', 'turnpike:outbox:attempts', id, 1)
+        redis.call('ZADD', 'turnpike:outbox:due', ARGV[1] + 1000 * 2 ^ math.min(attempts - 1, 8), id)
+        table.insert(taken, id)
+        table.insert(taken, redis.call('HGET', 'turnpike:outbox', id))
+        table.insert(taken, tostring(attempts))
+    end
+    return taken";
+const SETTLE: &str = "\
+    redis.call('ZREM', 'turnpike:outbox:due', ARGV[1])
+    redis.call('HDEL', 'turnpike:outbox', ARGV[1])
+    return redis.call('HDEL', 'turnpike:outbox:attempts', ARGV[1])";
