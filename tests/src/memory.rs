@@ -13,7 +13,10 @@ use futures_util::{
     Stream,
     future::{Either, select},
 };
-use gateway::platform::{Abort, Answer, Arrived, Failed, Life, Platform, Unanswered, Unread};
+use gateway::{
+    platform::{Abort, Answer, Arrived, Failed, Life, Platform, Unanswered, Unread},
+    shelf::spelled,
+};
 use http::{Method, Request, Response, header};
 use http_body_util::Full;
 use hyper_util::{
@@ -95,21 +98,13 @@ impl Memory {
     }
 
     async fn delivered(&self, outgoing: &Outgoing) -> bool {
-        let answer = self.send(self.spelled(outgoing).await, DELIVERY_DEADLINE).await;
+        let secret = match &outgoing.secret {
+            Some(name) => self.secret(name).await,
+            None => None,
+        };
+        let request = spelled(outgoing, secret.as_deref()).expect("a machine asks for a request that can be spelled");
+        let answer = self.send(request, DELIVERY_DEADLINE).await;
         answer.is_ok_and(|answer| !answer.response.status().is_server_error())
-    }
-
-    async fn spelled(&self, outgoing: &Outgoing) -> Request<Bytes> {
-        let mut request = Request::builder().method(outgoing.method.as_str()).uri(&outgoing.url);
-        for (name, value) in &outgoing.headers {
-            request = request.header(name, value);
-        }
-        if let Some(name) = &outgoing.secret
-            && let Some(secret) = self.secret(name).await
-        {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {secret}"));
-        }
-        request.body(Bytes::new()).expect("a machine asks for a request that can be spelled")
     }
 }
 

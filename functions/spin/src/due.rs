@@ -27,7 +27,7 @@ pub(crate) fn beside_a_request(place: &Rc<Place>) {
     place.due.set(now);
     let place = Rc::clone(place);
     wasip3::spawn(async move {
-        if let Err(failed) = some(&place).await {
+        if let Err(failed) = see_to(&place, 1).await {
             eprintln!("what is due cannot be done: {failed}");
         }
     });
@@ -38,28 +38,22 @@ pub(crate) async fn tick(place: &Rc<Place>, headers: &HeaderMap) -> Response<Bod
     let Some(key) = place.variable(TICK_KEY).await else { return said(StatusCode::NOT_FOUND, &json!({})) };
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
     if !token.is_some_and(|token| bool::from(token.ct_eq(key.as_bytes()))) {
-        let error = json!({ "error": "the bearer token is not the one of the variable `turnpike_tick_key`" });
-        let mut refused = said(StatusCode::UNAUTHORIZED, &error);
+        let mut refused = said(StatusCode::UNAUTHORIZED, &json!({ "error": "`turnpike_tick_key` is another token" }));
         refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return refused;
     }
-    let mut all = Done::default();
-    for _ in 0..TICK_MAX {
-        match some(place).await {
-            Ok(done) if done == Done::default() => break,
-            Ok(done) => (all.woken, all.delivered) = (all.woken + done.woken, all.delivered + done.delivered),
-            Err(Failed(error)) => {
-                eprintln!("what is due cannot be done: {error}");
-                return said(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": "storage failed, see the log" }));
-            }
+    match see_to(place, TICK_ROUNDS).await {
+        Ok(done) => said(StatusCode::OK, &json!({ "woken": done.woken, "delivered": done.delivered })),
+        Err(Failed(error)) => {
+            eprintln!("what is due cannot be done: {error}");
+            said(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": "storage failed, see the log" }))
         }
     }
-    said(StatusCode::OK, &json!({ "woken": all.woken, "delivered": all.delivered }))
 }
 
-async fn some(place: &Rc<Place>) -> Result<Done, Failed> {
+async fn see_to(place: &Rc<Place>, rounds: u32) -> Result<Done, Failed> {
     let gateway = Gateway::new(Edge::new(place), place.memory.clone());
-    gateway.see_to_shelf(&*place.storage().await?).await
+    gateway.see_to_shelf(&*place.storage().await?, rounds).await
 }
 
 fn said(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
@@ -73,4 +67,4 @@ fn said(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
 const TICK_KEY: &str = "turnpike_tick_key";
 const PAUSE_MS: u64 = 1_000;
 /// A tick looks so often for more; the next one goes on.
-const TICK_MAX: u32 = 64;
+const TICK_ROUNDS: u32 = 64;

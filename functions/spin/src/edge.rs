@@ -17,7 +17,8 @@ use gateway::{
     platform::{Abort, Answer, Arrived, Failed, Life, Platform, Unanswered, Unread},
     shelf::{Key, Shelf as _},
 };
-use http::{HeaderMap, Request, Response, header};
+use http::{Request, Response};
+use http_body::Body as _;
 use mcp::Timestamp;
 use spin_sdk::{time::sleep, wasip3};
 
@@ -40,7 +41,7 @@ impl Edge {
     async fn exchange(&self, request: Request<Bytes>, deadline: Duration) -> Result<Answer<Body>, Unanswered> {
         let (head, body) = outbound::send(request, deadline).await?.into_parts();
         let body = Body::incoming(body);
-        if length(&head.headers).is_none_or(|length| length > SMALL_BYTES) {
+        if body.size_hint().upper().is_none_or(|length| length > SMALL_BYTES) {
             return Ok(cuttable(Response::from_parts(head, body)));
         }
         let bytes = body.whole(usize::MAX).await.map_err(|error| Unanswered::Broken(error.to_string()))?;
@@ -151,10 +152,6 @@ fn cuttable(response: Response<Body>) -> Answer<Body> {
             let _ = cut.send(());
         }),
     }
-}
-
-fn length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn key(kind: &str, name: &str) -> Key {

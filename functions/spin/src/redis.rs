@@ -57,11 +57,8 @@ impl Shelf for Redis {
     }
 
     async fn rows(&self, key: &Key, after: u64, limit: u32) -> Result<Vec<String>, Failed> {
-        let Some(last) = after.checked_add(u64::from(limit)).and_then(|end| end.checked_sub(1)) else {
-            return Ok(Vec::new());
-        };
-        let list = format!("{}{ENTRIES}", machine(key));
-        let rows = self.run("LRANGE", [list.as_str(), &after.to_string(), &last.to_string()]).await?;
+        let (list, end) = (machine(key) + ENTRIES, after.saturating_add(u64::from(limit.max(1))));
+        let rows = self.run("LRANGE", [&list, &after.to_string(), &(end - 1).to_string()]).await?;
         Ok(rows.into_iter().filter_map(text).collect())
     }
 

@@ -8,6 +8,15 @@ use mcp::Timestamp;
 
 use crate::{redis::Redis, sqlite::Sqlite};
 
+macro_rules! of_either {
+    ($storage:ident, $ask:ident($($with:expr),*)) => {
+        match $storage {
+            Self::Sqlite(sqlite) => sqlite.$ask($($with),*).await,
+            Self::Redis(redis) => redis.$ask($($with),*).await,
+        }
+    };
+}
+
 /// One of the two.
 pub(crate) enum Storage {
     Sqlite(Sqlite),
@@ -25,53 +34,32 @@ impl Storage {
 
     /// The deployment's own key: `made`, unless it has one.
     pub(crate) async fn key(&self, made: &str) -> Result<String, Failed> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.key(made).await,
-            Self::Redis(redis) => redis.key(made).await,
-        }
+        of_either!(self, key(made))
     }
 }
 
 impl Shelf for Storage {
     async fn find(&self, key: &Key) -> Result<Found, Failed> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.find(key).await,
-            Self::Redis(redis) => redis.find(key).await,
-        }
+        of_either!(self, find(key))
     }
 
     async fn make(&self, key: &Key, step: &Step) -> Result<Made, Failed> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.make(key, step).await,
-            Self::Redis(redis) => redis.make(key, step).await,
-        }
+        of_either!(self, make(key, step))
     }
 
     async fn rows(&self, key: &Key, after: u64, limit: u32) -> Result<Vec<String>, Failed> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.rows(key, after, limit).await,
-            Self::Redis(redis) => redis.rows(key, after, limit).await,
-        }
+        of_either!(self, rows(key, after, limit))
     }
 
     async fn due(&self, now: Timestamp) -> Result<Vec<Key>, Failed> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.due(now).await,
-            Self::Redis(redis) => redis.due(now).await,
-        }
+        of_either!(self, due(now))
     }
 
     async fn take(&self, now: Timestamp) -> Result<Vec<Waiting>, Failed> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.take(now).await,
-            Self::Redis(redis) => redis.take(now).await,
-        }
+        of_either!(self, take(now))
     }
 
     async fn settle(&self, id: i64) -> Result<(), Failed> {
-        match self {
-            Self::Sqlite(sqlite) => sqlite.settle(id).await,
-            Self::Redis(redis) => redis.settle(id).await,
-        }
+        of_either!(self, settle(id))
     }
 }

@@ -86,3 +86,31 @@ fn a_batch_of_large_answers_is_not_gathered() {
 }
 
 const MOMENT: Moment = Moment { now: Timestamp::from_secs(1), random: [3; 32] };
+
+#[test]
+fn what_would_have_to_be_remembered_is_not_offered_for_one_request() {
+    let mut up = Up::new(Life::Request);
+    let capabilities = json!({"elicitation": {}, "sampling": {}, "roots": {}});
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": capabilities});
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": params}).to_string();
+    let actions = up.handle(Event::Posted { channel: Channel(1), body: &body, session_id: None }, &MOMENT);
+    let [Action::Request(asked)] = actions.as_slice() else { panic!("{actions:?}") };
+    assert!(asked.body.contains(r#""io.modelcontextprotocol/clientCapabilities":{}"#), "{}", asked.body);
+    let served = json!({"logging": {}, "tools": {}, "resources": {"subscribe": true, "listChanged": true}});
+    let result = json!({"supportedVersions": ["2026-07-28"], "capabilities": served});
+    let said = json!({"jsonrpc": "2.0", "id": asked.hop.0, "result": result}).to_string();
+    let hop = asked.hop;
+    let opened = up.handle(Event::Said { hop, message: &said, event_id: None, retry_ms: None }, &MOMENT);
+    let told: Value = serde_json::from_str(answer(&opened)).unwrap();
+    assert_eq!(told["result"]["capabilities"], json!({"tools": {}, "resources": {"listChanged": true}}));
+    let id = opened.iter().find_map(|action| match action {
+        Action::Answer(answer) => answer.session_id.clone(),
+        _ => None,
+    });
+    for method in ["logging/setLevel", "resources/subscribe"] {
+        let mut next = Session { up: Up::new(Life::Request), id: id.clone().unwrap(), posts: 0 };
+        let asked = json!({"jsonrpc": "2.0", "id": 2, "method": method, "params": {"level": "info", "uri": "a:b"}});
+        let refused: Value = serde_json::from_str(answer(&next.post(&asked))).unwrap();
+        assert_eq!(refused["error"]["code"], -32601, "{refused}");
+    }
+}

@@ -140,3 +140,6 @@ impl Store for Step {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,17 +23,23 @@ pub struct Done {
 }
 
 impl<P: Platform> Gateway<P> {
-    /// Does some of what is due on `shelf`; nothing was due if nothing was done.
+    /// Does what is due on `shelf`, in at most so many `rounds` of some machines and some of the outbox.
     ///
     /// # Errors
-    /// [`Failed`]: the shelf's, or a secret is missing. What was not done is still due.
-    pub async fn see_to_shelf(&self, shelf: &impl Shelf) -> Result<Done, Failed> {
+    /// [`Failed`]: the shelf's. What was not done is still due.
+    pub async fn see_to_shelf(&self, shelf: &impl Shelf, rounds: u32) -> Result<Done, Failed> {
         let mut done = Done::default();
-        for key in shelf.due(self.platform.now()).await? {
-            done.woken += u32::from(wake(shelf, &key, || self.platform.now()).await?);
-        }
-        for waiting in shelf.take(self.platform.now()).await? {
-            done.delivered += u32::from(self.deliver(shelf, waiting).await?);
+        for _ in 0..rounds {
+            let before = done;
+            for key in shelf.due(self.platform.now()).await? {
+                done.woken += u32::from(wake(shelf, &key, || self.platform.now()).await?);
+            }
+            for waiting in shelf.take(self.platform.now()).await? {
+                done.delivered += u32::from(self.deliver(shelf, waiting).await?);
+            }
+            if done == before {
+                break;
+            }
         }
         Ok(done)
     }
