@@ -14,7 +14,7 @@ use gateway::config::LIVE_KEY;
 
 use crate::{
     configuration::{Deployment, keyed},
-    processes::{Process, Program},
+    processes::Process,
     workspace::Workspace,
 };
 
@@ -62,16 +62,14 @@ impl Application {
     /// If it does not start; the message ends with what it said.
     pub(crate) async fn start(&self, workspace: &Workspace, runtime: &Runtime) -> Result<Process> {
         let file = self.derive()?;
-        let mut program = Program::new(workspace, &self.name, runtime.program())?;
+        let mut program = runtime.up(workspace, &self.name, &file)?;
         let command = program.command();
-        command.args(["up", "--listen", &format!("127.0.0.1:{}", self.port), "--from"]).arg(file);
-        command.arg("--state-dir").arg(&self.folder);
+        command.args(["--listen", &format!("127.0.0.1:{}", self.port), "--state-dir"]).arg(&self.folder);
         // What an earlier run left in the store would be heeded before the mounted document.
         if let Some(live) = self.documents.get(LIVE_KEY) {
             command.args(["--key-value", &format!("{LIVE_KEY}={live}")]);
         }
-        command.env("NO_COLOR", "1").env("TURNPIKE_SPIN_CACHE", workspace.folder("spin-cache")?);
-        let (process, _) = program.start("Serving ").await?;
+        let (process, _) = program.start(SERVING).await?;
         Ok(process)
     }
 
@@ -90,6 +88,8 @@ impl Application {
     }
 }
 
+/// What is said, with the address, once it serves.
+pub(crate) const SERVING: &str = "Serving ";
 /// The file of documents in the folder that is mounted.
 pub(crate) const BUNDLE: &str = "bundle.json";
 const MOUNTED: &str = "config";

@@ -1,10 +1,14 @@
 //! Which program runs components on this machine?
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Result;
 
-use crate::{artifacts, command::Command, workspace::Workspace};
+use crate::{artifacts, command::Command, processes::Program, workspace::Workspace};
 
 /// Who is started with `up`.
 pub(crate) enum Runtime {
@@ -33,6 +37,17 @@ impl Runtime {
             None => None,
         };
         Ok(Self::TestHost { program: artifacts::spin_host(workspace).await?, old })
+    }
+
+    /// Its `up`, of an application: what else it is to be told is still to be added.
+    ///
+    /// # Errors
+    /// If no log can be written.
+    pub(crate) fn up(&self, workspace: &Workspace, name: &str, manifest: &Path) -> Result<Program> {
+        let mut program = Program::new(workspace, name, self.program())?.with_patience(COMPILED);
+        let command = program.command().args(["up", "--from"]).arg(manifest);
+        command.env("NO_COLOR", "1").env("TURNPIKE_SPIN_CACHE", workspace.folder("spin-cache")?);
+        Ok(program)
     }
 
     /// What to start.
@@ -78,6 +93,8 @@ fn read(said: &str) -> Option<(String, Fit)> {
     Some((version.to_owned(), if numbers >= MINIMUM_NUMBERS { Fit::New } else { Fit::Old }))
 }
 
+/// A component is compiled for this machine when it is started for the first time.
+const COMPILED: Duration = Duration::from_secs(600);
 const MINIMUM: &str = "4.1";
 const MINIMUM_NUMBERS: (u64, u64) = (4, 1);
 

@@ -7,8 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::{
     artifacts, deploy,
     host::{self, Busy},
-    processes::Program,
-    spin::{Runtime, manifest::Manifest},
+    spin::{Runtime, SERVING, manifest::Manifest},
     workspace::Workspace,
 };
 
@@ -21,13 +20,13 @@ pub(super) async fn run(workspace: &Workspace) -> Result<()> {
     let (state, port) = (workspace.folder("test-spin-up")?, host::port(0, Busy::Refuse)?);
     fs::remove_dir_all(&state)?;
     let file = workspace.root.join("spin.toml");
-    let mut program = Program::new(workspace, "spin-up", Runtime::find(workspace).await?.program())?;
-    let command = program.command().args(["up", "--listen", &format!("127.0.0.1:{port}"), "--from"]);
-    command.arg(&file).arg("--state-dir").arg(state).env("TURNPIKE_SPIN_CACHE", workspace.folder("spin-cache")?);
+    let mut program = Runtime::find(workspace).await?.up(workspace, "spin-up", &file)?;
+    let command = program.command();
+    command.args(["--listen", &format!("127.0.0.1:{port}"), "--state-dir"]).arg(state);
     for name in Manifest::read(&file)?.required()? {
         command.args(["--variable", &format!("{name}={VALUE}")]);
     }
-    let (_process, _) = program.start("Serving ").await?;
+    let (_process, _) = program.start(SERVING).await?;
     let answer = reqwest::get(format!("http://127.0.0.1:{port}/readyz")).await.context("it does not answer")?;
     let (status, said) = (answer.status(), answer.text().await?);
     if status.is_success() { Ok(()) } else { bail!("it is not ready: {status} {said}") }
