@@ -81,12 +81,19 @@ impl Body {
             return (Self::Whole(bytes.clone()), Self::Whole(bytes));
         }
         let (told, hears) = mpsc::unbounded();
-        let leads = stream::unfold((self, Told(Some(told))), |(mut body, mut told)| async {
+        let first = stream::unfold((self, told), |(mut body, told)| async {
             let piece = body.piece().await;
-            told.tell(piece.as_ref());
+            let _ = told.unbounded_send(piece.clone());
             Some((piece?, (body, told)))
         });
-        (Self::results(leads), Self::results(hears))
+        let second = stream::unfold(Some(hears), |hears| async {
+            let mut hears = hears?;
+            match hears.next().await {
+                Some(piece) => Some((piece?, Some(hears))),
+                None => Some((Err("the caller left".to_owned()), None)),
+            }
+        });
+        (Self::results(first), Self::results(second))
     }
 
     /// The next bytes.
@@ -98,27 +105,6 @@ impl Body {
                 Ok(Err(_)) => {}
                 Err(error) => return Some(Err(error)),
             }
-        }
-    }
-}
-
-/// Where the other half of a body hears what came.
-struct Told(Option<mpsc::UnboundedSender<Result<Bytes, String>>>);
-
-impl Told {
-    fn tell(&mut self, piece: Option<&Result<Bytes, String>>) {
-        match (piece, &self.0) {
-            (Some(piece), Some(told)) => drop(told.unbounded_send(piece.clone())),
-            (None, _) => self.0 = None,
-            (Some(_), None) => {}
-        }
-    }
-}
-
-impl Drop for Told {
-    fn drop(&mut self) {
-        if let Some(told) = &self.0 {
-            let _ = told.unbounded_send(Err("the caller left".to_owned()));
         }
     }
 }

@@ -2,10 +2,9 @@
 
 use std::rc::Rc;
 
-use bytes::Bytes;
-use gateway::{Gateway, platform::Failed, shelf::Done};
+use gateway::{Gateway, json, platform::Failed, shelf::Done};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use serde_json::json;
+use serde_json::json as value;
 use spin_sdk::wasip3;
 use subtle::ConstantTimeEq as _;
 
@@ -35,18 +34,18 @@ pub(crate) fn beside_a_request(place: &Rc<Place>) {
 
 /// Does all that is due and says how much that was. Without a key of its own the route is not there.
 pub(crate) async fn tick(place: &Rc<Place>, headers: &HeaderMap) -> Response<Body> {
-    let Some(key) = place.variable(TICK_KEY).await else { return said(StatusCode::NOT_FOUND, &json!({})) };
+    let Some(key) = place.variable(TICK_KEY).await else { return json(StatusCode::NOT_FOUND, &value!({})) };
     let token = headers.get(header::AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
     if !token.is_some_and(|token| bool::from(token.ct_eq(key.as_bytes()))) {
-        let mut refused = said(StatusCode::UNAUTHORIZED, &json!({ "error": "`turnpike_tick_key` is another token" }));
+        let mut refused = json(StatusCode::UNAUTHORIZED, &value!({ "error": "`turnpike_tick_key` is another token" }));
         refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return refused;
     }
     match see_to(place, TICK_ROUNDS).await {
-        Ok(done) => said(StatusCode::OK, &json!({ "woken": done.woken, "delivered": done.delivered })),
+        Ok(done) => json(StatusCode::OK, &value!({ "woken": done.woken, "delivered": done.delivered })),
         Err(Failed(error)) => {
             eprintln!("what is due cannot be done: {error}");
-            said(StatusCode::SERVICE_UNAVAILABLE, &json!({ "error": "storage failed, see the log" }))
+            json(StatusCode::SERVICE_UNAVAILABLE, &value!({ "error": "storage failed, see the log" }))
         }
     }
 }
@@ -54,13 +53,6 @@ pub(crate) async fn tick(place: &Rc<Place>, headers: &HeaderMap) -> Response<Bod
 async fn see_to(place: &Rc<Place>, rounds: u32) -> Result<Done, Failed> {
     let gateway = Gateway::new(Edge::new(place), place.memory.clone());
     gateway.see_to_shelf(&*place.storage().await?, rounds).await
-}
-
-fn said(status: StatusCode, value: &serde_json::Value) -> Response<Body> {
-    let mut response = Response::new(Body::from(Bytes::from(value.to_string())));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }
 
 /// The variable with the token of whoever may tick.

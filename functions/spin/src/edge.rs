@@ -112,11 +112,11 @@ impl Platform for Edge {
 
     async fn object(&self, kind: &str, name: &str, command: String) -> Result<String, Failed> {
         let storage = self.0.storage().await?;
-        self.0.machines.tell(&*storage, key(kind, name), command, now).await
+        self.0.machines.tell(&*storage, Key::new(kind, name), command, now).await
     }
 
     async fn rows(&self, kind: &str, name: &str, after: u64, limit: u32) -> Result<Vec<String>, Failed> {
-        self.0.storage().await?.rows(&key(kind, name), after, limit).await
+        self.0.storage().await?.rows(&Key::new(kind, name), after, limit).await
     }
 
     fn log(&self, text: &str) {
@@ -152,10 +152,6 @@ fn cuttable(response: Response<Body>) -> Answer<Body> {
             let _ = cut.send(());
         }),
     }
-}
-
-fn key(kind: &str, name: &str) -> Key {
-    Key { kind: kind.to_owned(), name: name.to_owned() }
 }
 
 const SMALL_BYTES: u64 = 65_536;

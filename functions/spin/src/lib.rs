@@ -1,5 +1,6 @@
 //! Turnpike on Spin: the gateway behind `wasi:http`, its machines in SQLite or Redis, its documents in the key-value store.
 
+mod bell;
 mod body;
 mod due;
 mod edge;

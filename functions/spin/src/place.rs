@@ -16,13 +16,13 @@ use spin_sdk::{
     wasip3::random::random,
 };
 
-use crate::storage::Storage;
+use crate::{bell::Bell, storage::Storage};
 
 /// An instance of the component.
 #[derive(Default)]
 pub(crate) struct Place {
     pub(crate) memory: Memory,
-    pub(crate) machines: Machines,
+    pub(crate) machines: Machines<Bell>,
     pub(crate) due: Cell<Timestamp>,
     storage: RefCell<Option<Rc<Storage>>>,
     variables: RefCell<BTreeMap<String, String>>,

@@ -67,7 +67,7 @@ impl Shelf for Redis {
         let due = self.run("ZRANGEBYSCORE", [ALARMS, "-inf", &now, "LIMIT", "0", "16"]).await?;
         let key = |machine: String| {
             let (kind, name) = machine.strip_prefix(MACHINE)?.split_once(':')?;
-            Some(Key { kind: kind.to_owned(), name: name.to_owned() })
+            Some(Key::new(kind, name))
         };
         Ok(due.into_iter().filter_map(text).filter_map(key).collect())
     }

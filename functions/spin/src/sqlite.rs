@@ -1,25 +1,26 @@
 //! How does SQLite keep machines? In three tables, and a view whose trigger makes a step: one statement is one transaction.
 
-use futures_util::lock::Mutex;
 use gateway::{
     platform::Failed,
-    shelf::{Found, Key, Made, Shelf, Step, Waiting},
+    shelf::{Found, Key, Made, Shelf, Step, Turnstile, Waiting},
 };
 use machine::Alarm;
 use mcp::Timestamp;
 use spin_sdk::sqlite::{Connection, Error, RowResult, Value};
 
-use crate::place::failed;
+use crate::{bell::Bell, place::failed};
 
 /// The database `default`.
 pub(crate) struct Sqlite {
     /// One statement at a time: a second one would wait in the host until the rows of the first are read.
-    connection: Mutex<Connection>,
+    turnstile: Turnstile<Bell>,
+    connection: Connection,
 }
 
 impl Sqlite {
     pub(crate) async fn open() -> Result<Self, Failed> {
-        let sqlite = Self { connection: Mutex::new(Connection::open_default().await.map_err(failed)?) };
+        let sqlite =
+            Self { turnstile: Turnstile::default(), connection: Connection::open_default().await.map_err(failed)? };
         if sqlite.version().await? < VERSION {
             // Some hosts decide on these by themselves, and say so.
             let _ = sqlite.query("PRAGMA journal_mode = WAL", []).await;
@@ -42,8 +43,8 @@ impl Sqlite {
 
     /// Runs a statement to its end.
     async fn query(&self, statement: &str, values: impl IntoIterator<Item = Value>) -> Result<Vec<RowResult>, Error> {
-        let connection = self.connection.lock().await;
-        connection.execute(statement, values).await?.collect().await
+        let _pass = self.turnstile.pass().await;
+        self.connection.execute(statement, values).await?.collect().await
     }
 }
 

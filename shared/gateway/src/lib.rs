@@ -49,4 +49,4 @@ mod unfit;
 pub use conversation::Conversation;
 pub use memory::Memory;
 pub use platform::Platform;
-pub use serve::Gateway;
+pub use serve::{Gateway, json};

@@ -70,7 +70,8 @@ impl Config {
 }
 
 /// A JSON answer of the gateway's own.
-pub(crate) fn json<B: From<Bytes>>(status: StatusCode, value: &serde_json::Value) -> Response<B> {
+#[must_use]
+pub fn json<B: From<Bytes>>(status: StatusCode, value: &serde_json::Value) -> Response<B> {
     known(status, "application/json", value.to_string().into())
 }
 

@@ -3,6 +3,7 @@
 //! A step is made by compare-and-swap on the state it began with, in one statement or script of the database. So there
 //! is no transaction that a request could leave open when its caller goes, and no lock that outlives its holder.
 
+mod bell;
 mod due;
 mod telling;
 
@@ -13,6 +14,7 @@ use mcp::Timestamp;
 
 use crate::platform::Failed;
 
+pub use bell::{Bell, Pass, Turnstile};
 pub use due::{Done, spelled};
 pub use telling::{Machines, TOGETHER_MAX};
 
@@ -91,6 +93,14 @@ pub struct Waiting {
     pub outgoing: String,
     /// How often it was taken, this time included.
     pub attempts: u32,
+}
+
+impl Key {
+    /// The machine of this kind and name.
+    #[must_use]
+    pub fn new(kind: &str, name: &str) -> Self {
+        Self { kind: kind.to_owned(), name: name.to_owned() }
+    }
 }
 
 impl Step {

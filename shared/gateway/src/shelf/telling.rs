@@ -10,7 +10,6 @@ use std::{
 };
 
 use audit::Chain;
-use futures_channel::oneshot;
 use machine::{Alarm, Fault, Machine};
 use mcp::Timestamp;
 use quota::{Ledger, Usage};
@@ -18,38 +17,52 @@ use registry::Release;
 use session::Session;
 use upstream::Breaker;
 
-use super::{Key, Made, Shelf, Step};
+use super::{Bell, Key, Made, Shelf, Step};
 use crate::platform::Failed;
 
 /// The machines an instance is telling something.
-#[derive(Clone, Default)]
-pub struct Machines(Rc<RefCell<BTreeMap<Key, VecDeque<Waiting>>>>);
+pub struct Machines<B>(Rc<RefCell<BTreeMap<Key, VecDeque<Waiting<B>>>>>);
 
 /// A command that somebody else may take along.
-struct Waiting {
+struct Waiting<B> {
     command: String,
-    turn: oneshot::Sender<Turn>,
+    /// Where its teller looks when the bell rings; shared with nobody once that is gone.
+    turn: Rc<RefCell<Option<Turn<B>>>>,
+    #[expect(dead_code, reason = "it rings when it is dropped, after the turn was put down")]
+    bell: B,
 }
 
 /// What becomes of a command that waited.
-enum Turn {
+enum Turn<B> {
     Told(Result<String, Failed>),
-    Lead(String, Lead),
+    Lead(String, Lead<B>),
 }
 
 /// The right to tell a machine; handed on when it is dropped.
-struct Lead {
-    machines: Machines,
+struct Lead<B> {
+    machines: Machines<B>,
     key: Key,
 }
 
 /// What comes of asking for the lead.
-enum Asked {
-    Leads(String, Lead),
-    Waits(oneshot::Receiver<Turn>),
+enum Asked<B: Bell> {
+    Leads(String, Lead<B>),
+    Waits(Rc<RefCell<Option<Turn<B>>>>, B::Rung),
 }
 
-impl Machines {
+impl<B> Default for Machines<B> {
+    fn default() -> Self {
+        Self(Rc::default())
+    }
+}
+
+impl<B> Clone for Machines<B> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<B: Bell> Machines<B> {
     /// Tells a machine a JSON command and gives its reply.
     ///
     /// # Errors
@@ -63,26 +76,27 @@ impl Machines {
     ) -> Result<String, Failed> {
         let (command, lead) = match self.ask(key, command)? {
             Asked::Leads(command, lead) => (command, lead),
-            Asked::Waits(turn) => match turn.await {
-                Ok(Turn::Told(reply)) => return reply,
-                Ok(Turn::Lead(command, lead)) => (command, lead),
-                Err(oneshot::Canceled) => return Err(Failed("whoever told the machine was cut off".to_owned())),
-            },
+            Asked::Waits(turn, rung) => {
+                rung.await;
+                match turn.take() {
+                    Some(Turn::Told(reply)) => return reply,
+                    Some(Turn::Lead(command, lead)) => (command, lead),
+                    None => return Err(Failed("whoever told the machine was cut off".to_owned())),
+                }
+            }
         };
-        let (mut commands, mut turns) = (vec![command], Vec::new());
-        for Waiting { command, turn } in lead.others() {
-            commands.push(command);
-            turns.push(turn);
-        }
+        let others = lead.others();
+        let commands: Vec<&str> =
+            std::iter::once(&command).chain(others.iter().map(|one| &one.command)).map(String::as_str).collect();
         let mut replies = tell_all(shelf, &lead.key, &commands, now).await.into_iter();
         let own = replies.next().unwrap_or_else(|| Err(Failed("the machine said nothing".to_owned())));
-        for (turn, reply) in turns.into_iter().zip(replies) {
-            let _ = turn.send(Turn::Told(reply));
+        for (other, reply) in others.into_iter().zip(replies) {
+            other.turn.replace(Some(Turn::Told(reply)));
         }
         own
     }
 
-    fn ask(&self, key: Key, command: String) -> Result<Asked, Failed> {
+    fn ask(&self, key: Key, command: String) -> Result<Asked<B>, Failed> {
         let mut queues = self.0.borrow_mut();
         let Some(queue) = queues.get_mut(&key) else {
             queues.insert(key.clone(), VecDeque::new());
@@ -91,54 +105,56 @@ impl Machines {
         if queue.len() >= QUEUE_MAX {
             return Err(Failed(format!("too much is told to one machine of kind `{}`", key.kind)));
         }
-        let (turn, told) = oneshot::channel();
-        queue.push_back(Waiting { command, turn });
-        Ok(Asked::Waits(told))
+        let (turn, (bell, rung)) = (Rc::default(), B::hung());
+        queue.push_back(Waiting { command, turn: Rc::clone(&turn), bell });
+        Ok(Asked::Waits(turn, rung))
     }
 }
 
-impl Lead {
+impl<B> Lead<B> {
     /// What is taken along.
-    fn others(&self) -> Vec<Waiting> {
+    fn others(&self) -> Vec<Waiting<B>> {
         let mut queues = self.machines.0.borrow_mut();
         let queue = queues.get_mut(&self.key).into_iter();
-        queue.flat_map(|queue| queue.drain(..queue.len().min(TOGETHER_MAX - 1))).filter(is_awaited).collect()
+        queue.flat_map(|queue| queue.drain(..queue.len().min(TOGETHER_MAX - 1))).filter(Waiting::is_awaited).collect()
     }
 }
 
-impl Drop for Lead {
+impl<B> Drop for Lead<B> {
     fn drop(&mut self) {
         let next = {
             let mut queues = self.machines.0.borrow_mut();
             let Some(queue) = queues.get_mut(&self.key) else { return };
-            queue.retain(is_awaited);
+            queue.retain(Waiting::is_awaited);
             let next = queue.pop_front();
             if next.is_none() {
                 queues.remove(&self.key);
             }
             next
         };
-        if let Some(Waiting { command, turn }) = next {
+        if let Some(mut next) = next {
             let lead = Self { machines: self.machines.clone(), key: self.key.clone() };
             // Who goes before it is taken drops the lead, which hands it on.
-            let _ = turn.send(Turn::Lead(command, lead));
+            next.turn.replace(Some(Turn::Lead(std::mem::take(&mut next.command), lead)));
         }
     }
 }
 
-fn is_awaited(waiting: &Waiting) -> bool {
-    !waiting.turn.is_canceled()
+impl<B> Waiting<B> {
+    fn is_awaited(&self) -> bool {
+        Rc::strong_count(&self.turn) > 1
+    }
 }
 
 /// Tells a machine several commands in one step.
 async fn tell_all(
     shelf: &impl Shelf,
     key: &Key,
-    commands: &[String],
+    commands: &[&str],
     now: impl Fn() -> Timestamp,
 ) -> Vec<Result<String, Failed>> {
     let told = step(shelf, key, now, |step, _| {
-        let told = |command| run(key, step, Told::Command(command)).map_err(|fault| Failed(fault.to_string()));
+        let told = |command: &&str| run(key, step, Told::Command(command)).map_err(|fault| Failed(fault.to_string()));
         Some(commands.iter().map(told).collect())
     });
     match told.await {
@@ -182,7 +198,7 @@ async fn step<T>(
 
 /// What a machine is told.
 enum Told<'a> {
-    Command(&'a String),
+    Command(&'a str),
     Wake,
 }
 

@@ -10,6 +10,8 @@ use std::{
 };
 
 use audit::Chain;
+use futures_channel::oneshot;
+use futures_util::FutureExt as _;
 use machine::Machine as _;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -25,7 +27,7 @@ proptest! {
         tellers in prop::collection::vec(0..3_usize, 1..80),
         turns in prop::collection::vec((any::<prop::sample::Index>(), 0..24_u8), 0..600),
     ) {
-        let (shelf, instances) = (Table::default(), [Machines::default(), Machines::default(), Machines::default()]);
+        let (shelf, instances) = (Table::default(), [Machines::<Rope>::default(), Machines::<Rope>::default(), Machines::<Rope>::default()]);
         let acknowledged = Rc::new(RefCell::new(Vec::new()));
         let mut running: Vec<Option<Running<'_>>> = Vec::new();
         for (number, instance) in tellers.iter().enumerate() {
@@ -69,7 +71,7 @@ proptest! {
 
 #[test]
 fn commands_that_wait_are_one_step() {
-    let (shelf, machines) = (Table::default(), Machines::default());
+    let (shelf, machines) = (Table::default(), Machines::<Rope>::default());
     let command = || json!({ "Append": [{ "n": 1 }] }).to_string();
     let mut all: Vec<Running<'_>> = Vec::new();
     for _ in 0..10 {
@@ -84,7 +86,7 @@ fn commands_that_wait_are_one_step() {
 
 #[test]
 fn a_command_that_makes_no_sense_fails_alone() {
-    let (shelf, machines) = (Table::default(), Machines::default());
+    let (shelf, machines) = (Table::default(), Machines::<Rope>::default());
     let now = Timestamp::default;
     let good = json!({ "Append": [] }).to_string();
     let mut all: Vec<Running<'_>> = Vec::new();
@@ -99,7 +101,7 @@ fn a_command_that_makes_no_sense_fails_alone() {
 
 #[test]
 fn an_alarm_wakes_when_it_is_due_and_once() {
-    let (shelf, machines) = (Table::default(), Machines::default());
+    let (shelf, machines) = (Table::default(), Machines::<Rope>::default());
     let at = |millis| move || Timestamp::from_millis(millis);
     let key = Key { kind: Session::KIND.to_owned(), name: "one".to_owned() };
     let row = json!({ "instance": "http://127.0.0.1:1/mcp", "upstream_id": "theirs", "revision": "2025-11-25",
@@ -115,6 +117,18 @@ fn an_alarm_wakes_when_it_is_due_and_once() {
     assert!(woken(1_000));
     assert!(!woken(1_000), "it was woken");
     assert_eq!(shelf.outbox.borrow().len(), 1, "the upstream's session is ended");
+}
+
+/// A bell that is heard by a waker.
+struct Rope(#[expect(dead_code, reason = "it rings when it is dropped")] oneshot::Sender<()>);
+
+impl Bell for Rope {
+    type Rung = futures_util::future::Map<oneshot::Receiver<()>, fn(Result<(), oneshot::Canceled>)>;
+
+    fn hung() -> (Self, Self::Rung) {
+        let (bell, rung) = oneshot::channel();
+        (Self(bell), rung.map(drop))
+    }
 }
 
 type Running<'a> = Pin<Box<dyn Future<Output = ()> + 'a>>;
