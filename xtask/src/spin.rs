@@ -15,6 +15,7 @@ use gateway::config::LIVE_KEY;
 use crate::{
     configuration::{Deployment, keyed},
     processes::Process,
+    progress,
     workspace::Workspace,
 };
 
@@ -24,7 +25,7 @@ pub(crate) use self::runtime::Runtime;
 
 /// A component with a port of its own.
 pub(crate) struct Application {
-    /// Names its log.
+    /// What is read while it starts, and names its log.
     pub(crate) name: String,
     pub(crate) port: u16,
     /// For all that is written: the derived `spin.toml`, documents, databases; kept from run to run.
@@ -69,7 +70,8 @@ impl Application {
         if let Some(live) = self.documents.get(LIVE_KEY) {
             command.args(["--key-value", &format!("{LIVE_KEY}={live}")]);
         }
-        let (process, _) = program.start(SERVING).await?;
+        let label = format!("{} on {runtime}", self.name);
+        let (process, _) = progress::step(&label, COMPILING, program.start(SERVING)).await?;
         Ok(process)
     }
 
@@ -92,4 +94,5 @@ impl Application {
 pub(crate) const SERVING: &str = "Serving ";
 /// The file of documents in the folder that is mounted.
 pub(crate) const BUNDLE: &str = "bundle.json";
+const COMPILING: &str = "a new component is compiled for this machine first";
 const MOUNTED: &str = "config";

@@ -154,10 +154,7 @@ async fn on_workerd(workspace: &Workspace, built: &Path, deployment: Deployment)
 
 async fn on_spin(workspace: &Workspace, built: &Path, deployment: Deployment) -> Result<Process> {
     let runtime = Runtime::find(workspace).await?;
-    let step = Step::begin(&format!("the gateway on {runtime}"));
-    let process = Application::gateway(workspace, built, deployment).start(workspace, &runtime).await?;
-    step.done();
-    Ok(process)
+    Application::gateway(workspace, built, deployment).start(workspace, &runtime).await
 }
 
 /// The address callers use, and a token that opens it.

@@ -7,7 +7,6 @@ use anyhow::{Context, Result};
 use crate::{
     artifacts,
     processes::Processes,
-    progress::Step,
     spin::{Application, Runtime},
 };
 
@@ -25,12 +24,11 @@ pub(super) async fn serve(bill: Bill<'_>, processes: &mut Processes) -> Result<B
     let mut applications = vec![(Way::Bare, bare(&bill).await?)];
     for (way, deployment) in bill.gateways {
         let mut application = Application::gateway(bill.workspace, bill.built, deployment);
-        application.name = format!("bench-{}", way.name());
+        application.name = named(way);
         applications.push((way, application));
     }
     let mut served = BTreeMap::new();
     for (way, application) in applications {
-        let step = Step::begin(&format!("{} on {runtime}", way.title()));
         let host = application.start(bill.workspace, &runtime).await?;
         let id = host.id().context("the host has ended")?;
         let process = match runtime {
@@ -39,14 +37,13 @@ pub(super) async fn serve(bill: Bill<'_>, processes: &mut Processes) -> Result<B
         };
         processes.add(host);
         served.insert(way, Served { port: application.port, process });
-        step.done();
     }
     Ok(served)
 }
 
 async fn bare(bill: &Bill<'_>) -> Result<Application> {
     Ok(Application {
-        name: format!("bench-{}", Way::Bare.name()),
+        name: named(Way::Bare),
         port: bill.bare_port,
         folder: bill.state.join(Way::Bare.name()),
         manifest: bill.workspace.root.join("tests/spin-bare/spin.toml"),
@@ -55,4 +52,8 @@ async fn bare(bill: &Bill<'_>) -> Result<Application> {
         variables: BTreeMap::from([("upstream".to_owned(), bill.upstream.to_string())]),
         documents: BTreeMap::new(),
     })
+}
+
+fn named(way: Way) -> String {
+    format!("bench-{}", way.name())
 }
