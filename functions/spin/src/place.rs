@@ -19,7 +19,6 @@ use spin_sdk::{
 use crate::{bell::Bell, storage::Storage};
 
 /// An instance of the component.
-#[derive(Default)]
 pub(crate) struct Place {
     pub(crate) memory: Memory,
     pub(crate) machines: Machines<Bell>,
@@ -40,7 +39,14 @@ impl Place {
     /// This one.
     pub(crate) fn here() -> Rc<Self> {
         thread_local! {
-            static HERE: Rc<Place> = Rc::default();
+            static HERE: Rc<Place> = Rc::new(Place {
+                memory: Memory::of_a_moment(),
+                machines: Machines::default(),
+                due: Cell::default(),
+                storage: RefCell::default(),
+                variables: RefCell::default(),
+                mounted: OnceCell::new(),
+            });
         }
         HERE.with(Rc::clone)
     }

@@ -2,25 +2,23 @@
 
 use gateway::{
     platform::Failed,
-    shelf::{Found, Key, Made, Shelf, Step, Turnstile, Waiting},
+    shelf::{Found, Key, Made, Shelf, Step, Waiting},
 };
 use machine::Alarm;
 use mcp::Timestamp;
 use spin_sdk::sqlite::{Connection, Error, RowResult, Value};
 
-use crate::{bell::Bell, place::failed};
+use crate::place::failed;
 
 /// The database `default`.
 pub(crate) struct Sqlite {
-    /// One statement at a time: a second one would wait in the host until the rows of the first are read.
-    turnstile: Turnstile<Bell>,
+    /// Its rows are read at once: until then the host lets every other statement wait.
     connection: Connection,
 }
 
 impl Sqlite {
     pub(crate) async fn open() -> Result<Self, Failed> {
-        let sqlite =
-            Self { turnstile: Turnstile::default(), connection: Connection::open_default().await.map_err(failed)? };
+        let sqlite = Self { connection: Connection::open_default().await.map_err(failed)? };
         if sqlite.version().await? < VERSION {
             // Some hosts decide on these by themselves, and say so.
             let _ = sqlite.query("PRAGMA journal_mode = WAL", []).await;
@@ -43,7 +41,6 @@ impl Sqlite {
 
     /// Runs a statement to its end.
     async fn query(&self, statement: &str, values: impl IntoIterator<Item = Value>) -> Result<Vec<RowResult>, Error> {
-        let _pass = self.turnstile.pass().await;
         self.connection.execute(statement, values).await?.collect().await
     }
 }

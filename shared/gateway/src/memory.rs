@@ -6,7 +6,7 @@ use bridge::{federation::cache::Cache, probe::Known as KnownEra, seal};
 use identity::KeySet;
 use lru::LruCache;
 use mcp::Timestamp;
-use quota::{Wallet, usage::Tally};
+use quota::{ACCOUNTS_MAX, Leases, Wallet, usage::Tally};
 use session::{Route, Sealer};
 use upstream::{Circuits, Slots};
 
@@ -89,6 +89,16 @@ pub(crate) struct KeyRing {
 pub(crate) struct Known {
     pub(crate) route: Rc<Route>,
     pub(crate) told: Timestamp,
+}
+
+impl Memory {
+    /// Of an instance that is forgotten a moment later, and has many beside it: limits are not leased to it.
+    #[must_use]
+    pub fn of_a_moment() -> Self {
+        let memory = Self::default();
+        memory.0.borrow_mut().wallet = Wallet::new(ACCOUNTS_MAX, Leases::None);
+        memory
+    }
 }
 
 impl Default for Memory {

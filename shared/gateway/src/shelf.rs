@@ -14,7 +14,7 @@ use mcp::Timestamp;
 
 use crate::platform::Failed;
 
-pub use bell::{Bell, Pass, Turnstile};
+pub use bell::Bell;
 pub use due::{Done, spelled};
 pub use telling::{Machines, TOGETHER_MAX};
 

@@ -5,7 +5,7 @@ use std::{cell::OnceCell, rc::Rc};
 use crate::{
     ask::{Action, Ask, CALL_TOOL, DISCOVER, DISCOVERING, READ, READING, Tool, any_tool, tool_action},
     catalog::{Catalog, Source},
-    compile::{compile, named},
+    compile::{Checked, compile, named},
     entity::{Node, Subject},
     outlook::{Outlook, Stage, Validation},
     problem::Problem,
@@ -35,9 +35,27 @@ impl Policies {
     /// # Errors
     /// Everything that is wrong in both.
     pub fn compile(live: &[Source], candidate: Option<&[Source]>, catalog: &Catalog) -> Result<Self, Vec<Problem>> {
+        Self::of(live, candidate, (catalog, Checked::No))
+    }
+
+    /// The same of policies that were compiled before, against the same catalog, and held together: Cedar's validator has
+    /// nothing new to say of them, and its schema, which takes by far the longest, is not made.
+    ///
+    /// # Errors
+    /// What is wrong that is found on the way.
+    pub fn recompile(live: &[Source], candidate: Option<&[Source]>, catalog: &Catalog) -> Result<Self, Vec<Problem>> {
+        Self::of(live, candidate, (catalog, Checked::Before))
+    }
+
+    fn of(
+        live: &[Source],
+        candidate: Option<&[Source]>,
+        (catalog, checked): (&Catalog, Checked),
+    ) -> Result<Self, Vec<Problem>> {
         let mut inputs = schema::inputs(catalog);
-        let candidate = candidate.map(|sources| compile(sources, catalog, &inputs)).transpose();
-        let (live, candidate) = match (compile(live, catalog, &inputs), candidate) {
+        let against = (catalog, checked);
+        let candidate = candidate.map(|sources| compile(sources, against, &inputs)).transpose();
+        let (live, candidate) = match (compile(live, against, &inputs), candidate) {
             (Ok(live), Ok(candidate)) => (Rc::new(live), candidate.map(Rc::new)),
             (live, candidate) => {
                 return Err(live.err().into_iter().chain(candidate.err()).flatten().collect());

@@ -19,7 +19,7 @@ pub use amount::{Amount, Caps, Dimension};
 pub use counts::{Counts, LEASE_MS, Lease};
 pub use ledger::{Command, Draw, Exchange, Ledger, Reply, Settled, Undo};
 pub use limit::{By, Caller, Exceeded, Limit};
-pub use wallet::{Ask, Errand, Errands, Grant, Refused, Spend, Toll, Verdict, Wallet};
+pub use wallet::{ACCOUNTS_MAX, Ask, Errand, Errands, Grant, Leases, Refused, Spend, Toll, Verdict, Wallet};
 
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,8 @@ pub mod tokens;
 pub mod usage;
 
 pub use lease::{
-    Amount, Ask, By, Caller, Caps, Command, Dimension, Draw, Errand, Exceeded, Grant, Ledger, Limit, Refused, Reply,
-    Settled, Spend, Toll, Verdict, Wallet,
+    ACCOUNTS_MAX, Amount, Ask, By, Caller, Caps, Command, Dimension, Draw, Errand, Exceeded, Grant, Leases, Ledger,
+    Limit, Refused, Reply, Settled, Spend, Toll, Verdict, Wallet,
 };
 pub use price::{Price, Prices};
 pub use usage::Usage;

@@ -22,6 +22,13 @@ pub fn key(id: &str) -> String {
     format!("bundle/{id}")
 }
 
+/// The document that says which version of the gateway found that the bundle `id` holds together, so that no isolate has to
+/// find that again. Example: `bundle/6b86b2…/checked` holds `0.1.0`; no expiry.
+#[must_use]
+pub fn checked_key(id: &str) -> String {
+    format!("bundle/{id}/checked")
+}
+
 impl Bundle {
     /// The bundle of `raw`, with every file it names read by `read` and put inside.
     ///

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use policy::{Catalog, CatalogServer, CatalogTool, Policies, Source};
 use registry::Admission;
 
-use super::{raw::Raw, validate::Problems};
+use super::{
+    raw::Raw,
+    validate::{Checked, Problems},
+};
 
 impl Raw {
     /// What policies may name: tenants, if every server names its own, and servers with the tools that are pinned.
@@ -35,7 +38,7 @@ impl Raw {
 
 impl Problems {
     /// The policies of `raw`, compiled.
-    pub(super) fn policies(&mut self, raw: &Raw) -> Policies {
+    pub(super) fn policies(&mut self, raw: &Raw, checked: Checked) -> Policies {
         if raw.policies.is_empty() && raw.candidate.is_empty() {
             return Policies::open();
         }
@@ -48,8 +51,12 @@ impl Problems {
             .iter()
             .map(|one| Source { name: format!("{CANDIDATE}{}", one.name), text: one.text.clone() })
             .collect();
+        let compile = match checked {
+            Checked::No => Policies::compile,
+            Checked::Before => Policies::recompile,
+        };
         let candidate = Some(&candidate[..]).filter(|sources| !sources.is_empty());
-        Policies::compile(live, candidate, &raw.catalog()).unwrap_or_else(|found| {
+        compile(live, candidate, &raw.catalog()).unwrap_or_else(|found| {
             for problem in found {
                 let file = match problem.file.starts_with(CANDIDATE) {
                     true => problem.file,

@@ -105,12 +105,31 @@ impl Problem {
     }
 }
 
+/// Whether a configuration was found to hold together before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Checked {
+    No,
+    Before,
+}
+
 impl Raw {
     /// The configuration this is, as bundle `bundle`.
     ///
     /// # Errors
     /// Every [`Problem`] there is.
     pub fn validate(self, bundle: &str) -> Result<Config, Vec<Problem>> {
+        self.hold(bundle, Checked::No)
+    }
+
+    /// The same of a bundle that was validated before.
+    ///
+    /// # Errors
+    /// A [`Problem`] that is found on the way.
+    pub fn reopen(self, bundle: &str) -> Result<Config, Vec<Problem>> {
+        self.hold(bundle, Checked::Before)
+    }
+
+    fn hold(self, bundle: &str, checked: Checked) -> Result<Config, Vec<Problem>> {
         let mut problems = Problems::default();
         let anonymous = problems.gateway(&self);
         problems.unique("issuers", "issuer", self.issuers.iter().map(|issuer| issuer.issuer.as_str()));
@@ -118,7 +137,7 @@ impl Raw {
         let endpoints = problems.endpoints(&self);
         let (limits, prices) = problems.spend(&self);
         let pins = problems.pinned(&self);
-        let policies = problems.policies(&self);
+        let policies = problems.policies(&self, checked);
         let issuers: Vec<_> =
             self.issuers.into_iter().enumerate().filter_map(|(n, raw)| problems.issuer(n, raw)).collect();
         let (mut resilience, mut admission) = (BTreeMap::new(), BTreeMap::new());

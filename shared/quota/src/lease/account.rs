@@ -7,13 +7,14 @@ use super::{
     counts::Lease,
     demand::Demand,
     ledger::{Draw, Exchange, Settled, Undo},
-    wallet::Refused,
+    wallet::{Leases, Refused},
 };
 
 /// An isolate's side of one ledger.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
     caps: Caps,
+    drawn: Leases,
     /// In the order they expire.
     leases: Vec<Held>,
     reports: Vec<Report>,
@@ -78,8 +79,8 @@ struct Refusal {
 
 impl Account {
     /// Takes note of the limit in force and the time: what expired is gone.
-    pub(crate) fn open(&mut self, caps: Caps, now: Timestamp) {
-        self.caps = caps;
+    pub(crate) fn open(&mut self, caps: Caps, leases: Leases, now: Timestamp) {
+        (self.caps, self.drawn) = (caps, leases);
         self.expire(now);
     }
 
@@ -334,7 +335,10 @@ impl Account {
     /// the first answers may still be on their way.
     fn expected(&mut self, now: Timestamp) -> Amount {
         let expected = self.demand.expected(now);
-        if expected.requests == 0 || self.caps.requests_per_minute.is_some_and(|cap| cap < LEASED_FROM) {
+        if expected.requests == 0
+            || self.drawn == Leases::None
+            || self.caps.requests_per_minute.is_some_and(|cap| cap < LEASED_FROM)
+        {
             return Amount::default();
         }
         let floor = Amount {

@@ -247,7 +247,7 @@ fn money_is_spent_until_nothing_is_left_and_returns_with_the_month() {
 
 #[test]
 fn a_wallet_that_is_full_gives_back_what_it_forgets() {
-    let mut wallet = Wallet::new(NonZeroUsize::new(1).unwrap());
+    let mut wallet = Wallet::new(NonZeroUsize::new(1).unwrap(), Leases::Drawn);
     let (mut ledgers, tolls) = (Ledgers::default(), [toll("a", requests(1_000))]);
     for n in 0..20 {
         ledgers.call(&mut wallet, &tolls, ONE, at(n)).unwrap();
@@ -257,6 +257,24 @@ fn a_wallet_that_is_full_gives_back_what_it_forgets() {
     ledgers.call(&mut wallet, &[toll("b", requests(1_000))], ONE, at(30)).unwrap();
     ledgers.errands(&mut wallet, at(31));
     assert_eq!(ledgers.0["a"].leased(), 0);
+}
+
+#[test]
+fn where_nothing_is_leased_all_of_a_limit_is_admitted_however_many_isolates_there_are() {
+    let (mut ledgers, tolls) = (Ledgers::default(), [toll("a", requests(100))]);
+    let new = || Wallet::new(ACCOUNTS_MAX, Leases::None);
+    let mut wallets: Vec<Wallet> = (0..10).map(|_| new()).collect();
+    let mut admitted = 0;
+    for n in 0..150_usize {
+        let wallet = &mut wallets[n % 10];
+        admitted += u32::from(ledgers.call(wallet, &tolls, ONE, at(n as u64)).is_ok());
+        ledgers.errands(wallet, at(n as u64));
+        if n % 7 == 0 {
+            *wallet = new();
+        }
+        assert_eq!(ledgers.0["a"].leased(), 0);
+    }
+    assert_eq!(admitted, 100);
 }
 
 #[test]

@@ -18,6 +18,7 @@ use super::{
 /// The leases of one isolate, by ledger; those used the longest ago are given back when there are too many.
 #[derive(Debug)]
 pub struct Wallet {
+    leases: Leases,
     accounts: LruCache<String, Account>,
     /// Ledgers of which something is held, or to which something is owed.
     open: BTreeSet<String>,
@@ -26,6 +27,17 @@ pub struct Wallet {
     /// No errand is due before.
     due_at: Option<Timestamp>,
     latest: Timestamp,
+}
+
+/// Whether a wallet draws leases.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leases {
+    /// As many as its callers are expected to need.
+    #[default]
+    Drawn,
+    /// None: every call is asked for. So it is where isolates are many and short-lived: what one of them holds when it is
+    /// forgotten is lost to the others.
+    None,
 }
 
 /// A limit a call has to pass.
@@ -99,15 +111,16 @@ pub type Errands = Vec<Errand>;
 
 impl Default for Wallet {
     fn default() -> Self {
-        Self::new(ACCOUNTS_MAX)
+        Self::new(ACCOUNTS_MAX, Leases::Drawn)
     }
 }
 
 impl Wallet {
     /// A wallet for at most `accounts` ledgers.
     #[must_use]
-    pub fn new(accounts: NonZeroUsize) -> Self {
+    pub fn new(accounts: NonZeroUsize, leases: Leases) -> Self {
         Self {
+            leases,
             accounts: LruCache::new(accounts),
             open: BTreeSet::new(),
             parting: Vec::new(),
@@ -273,7 +286,7 @@ impl Wallet {
             self.due_at = Some(now);
         }
         let account = self.accounts.get_or_insert_mut_ref(ledger, Account::default);
-        account.open(caps, now);
+        account.open(caps, self.leases, now);
         account
     }
 
@@ -314,5 +327,6 @@ fn earliest(one: Option<Timestamp>, other: Option<Timestamp>) -> Option<Timestam
     [one, other].into_iter().flatten().min()
 }
 
-const ACCOUNTS_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+/// As many ledgers one isolate keeps account of.
+pub const ACCOUNTS_MAX: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 const PARTING_MAX: usize = 256;
