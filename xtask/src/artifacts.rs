@@ -123,15 +123,30 @@ async fn component(workspace: &Workspace, package: &str) -> Result<PathBuf> {
     built(&workspace.target.join(file))
 }
 
+/// How the host for components is built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HostBuild {
+    /// Unoptimised but for what compiles and runs components: built within minutes.
+    Quick,
+    /// Optimised, for the bench.
+    Optimized,
+}
+
 /// The host that runs components where Spin itself is not to be had. One that was built elsewhere is taken from
 /// `TURNPIKE_SPIN_HOST`.
 ///
 /// # Errors
 /// If it does not build.
-pub(crate) async fn spin_host(workspace: &Workspace) -> Result<PathBuf> {
-    match env::var_os("TURNPIKE_SPIN_HOST") {
-        Some(given) => Ok(PathBuf::from(given)),
-        None => program(workspace, "turnpike-spin-host").await,
+pub(crate) async fn spin_host(workspace: &Workspace, build: HostBuild) -> Result<PathBuf> {
+    match (env::var_os("TURNPIKE_SPIN_HOST"), build) {
+        (Some(given), _) => Ok(PathBuf::from(given)),
+        (None, HostBuild::Quick) => program(workspace, SPIN_HOST).await,
+        (None, HostBuild::Optimized) => {
+            let label = format!("cargo build --release -p {SPIN_HOST}");
+            let arguments = ["build", "--locked", "--package", SPIN_HOST, "--release"];
+            Command::new(workspace, &label, "cargo").args(arguments).envs(UNLINKED).run().await?;
+            built(&workspace.target.join("release").join(SPIN_HOST))
+        }
     }
 }
 
@@ -180,6 +195,10 @@ fn is_output(name: &OsStr) -> bool {
     [Build::Gateway, Build::Faults].iter().any(|build| name == build.folder())
 }
 
+const SPIN_HOST: &str = "turnpike-spin-host";
+/// Link-time optimisation of all of wasmtime takes longer than the bench, and hardly makes it faster.
+const UNLINKED: [(&str, &str); 2] =
+    [("CARGO_PROFILE_RELEASE_LTO", "off"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")];
 const WASI: &str = "wasm32-wasip2";
 const OUTPUTS: [&str; 3] = ["entry.mjs", "index.js", "index_bg.wasm"];
 const WORKER_FOLDERS: [&str; 2] = ["shared", "functions/worker"];

@@ -11,7 +11,7 @@ use serde_json::json;
 use toml::{Table, Value};
 
 use crate::{
-    artifacts,
+    artifacts::{self, HostBuild},
     configuration::{Configuration, Deployment},
     host::{self, Busy, Description},
     platform::Platform,
@@ -153,7 +153,7 @@ async fn on_workerd(workspace: &Workspace, built: &Path, deployment: Deployment)
 }
 
 async fn on_spin(workspace: &Workspace, built: &Path, deployment: Deployment) -> Result<Process> {
-    let runtime = Runtime::find(workspace).await?;
+    let runtime = Runtime::find(workspace, HostBuild::Quick).await?;
     Application::gateway(workspace, built, deployment).start(workspace, &runtime).await
 }
 

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::{
-    artifacts::{self, Build},
+    artifacts::{self, Build, HostBuild},
     clients::{self, Client},
     command::Command,
     conformance::{Quadrant, Setting},
@@ -102,7 +102,10 @@ async fn builds(workspace: &Workspace, card: &mut Scorecard) {
     .await;
     card.stage("wrangler deploy --dry-run", wrangler(workspace)).await;
     card.stage("build of the Spin component", async { artifacts::spin(workspace).await.map(drop) }).await;
-    card.stage("build of the test host for Spin", async { artifacts::spin_host(workspace).await.map(drop) }).await;
+    card.stage("build of the test host for Spin", async {
+        artifacts::spin_host(workspace, HostBuild::Quick).await.map(drop)
+    })
+    .await;
     card.stage("spin up, of spin.toml as it is", spin_up::run(workspace)).await;
 }
 
@@ -180,7 +183,8 @@ async fn tests(workspace: &Workspace) -> Result<()> {
     for build in [Build::Gateway, Build::Faults] {
         artifacts::worker(workspace, build).await?;
     }
-    let (component, host) = (artifacts::spin(workspace).await?, Runtime::find(workspace).await?.program());
+    let (component, host) =
+        (artifacts::spin(workspace).await?, Runtime::find(workspace, HostBuild::Quick).await?.program());
     let output = Command::new(workspace, "cargo test --workspace", "cargo")
         .args(["test", "--workspace", "--locked", "--no-fail-fast"])
         .env("RUST_BACKTRACE", "0")

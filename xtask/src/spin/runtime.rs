@@ -8,7 +8,12 @@ use std::{
 
 use anyhow::Result;
 
-use crate::{artifacts, command::Command, processes::Program, workspace::Workspace};
+use crate::{
+    artifacts::{self, HostBuild},
+    command::Command,
+    processes::Program,
+    workspace::Workspace,
+};
 
 /// Who is started with `up`.
 pub(crate) enum Runtime {
@@ -30,13 +35,13 @@ impl Runtime {
     ///
     /// # Errors
     /// If the test host does not build.
-    pub(crate) async fn find(workspace: &Workspace) -> Result<Self> {
+    pub(crate) async fn find(workspace: &Workspace, host: HostBuild) -> Result<Self> {
         let old = match installed(workspace).await {
             Some((version, Fit::New)) => return Ok(Self::Spin { version }),
             Some((version, Fit::Old)) => Some(version),
             None => None,
         };
-        Ok(Self::TestHost { program: artifacts::spin_host(workspace).await?, old })
+        Ok(Self::TestHost { program: artifacts::spin_host(workspace, host).await?, old })
     }
 
     /// Its `up`, of an application: what else it is to be told is still to be added.

@@ -5,7 +5,8 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 
 use crate::{
-    artifacts, deploy,
+    artifacts::{self, HostBuild},
+    deploy,
     host::{self, Busy},
     spin::{Runtime, SERVING, manifest::Manifest},
     workspace::Workspace,
@@ -20,7 +21,7 @@ pub(super) async fn run(workspace: &Workspace) -> Result<()> {
     let (state, port) = (workspace.folder("test-spin-up")?, host::port(0, Busy::Refuse)?);
     fs::remove_dir_all(&state)?;
     let file = workspace.root.join("spin.toml");
-    let mut program = Runtime::find(workspace).await?.up(workspace, "spin-up", &file)?;
+    let mut program = Runtime::find(workspace, HostBuild::Quick).await?.up(workspace, "spin-up", &file)?;
     let command = program.command();
     command.args(["--listen", &format!("127.0.0.1:{port}"), "--state-dir"]).arg(state);
     for name in Manifest::read(&file)?.required()? {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context, Result};
 
 use crate::{
-    artifacts,
+    artifacts::{self, HostBuild},
     processes::Processes,
     spin::{Application, Runtime},
 };
@@ -20,7 +20,7 @@ use super::{
 /// # Errors
 /// If one does not start.
 pub(super) async fn serve(bill: Bill<'_>, processes: &mut Processes) -> Result<BTreeMap<Way, Served>> {
-    let runtime = Runtime::find(bill.workspace).await?;
+    let runtime = Runtime::find(bill.workspace, HostBuild::Optimized).await?;
     let mut applications = vec![(Way::Bare, bare(&bill).await?)];
     for (way, deployment) in bill.gateways {
         let mut application = Application::gateway(bill.workspace, bill.built, deployment);
