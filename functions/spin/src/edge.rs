@@ -16,6 +16,7 @@ use gateway::{
     Conversation, Gateway,
     platform::{Abort, Answer, Arrived, Failed, Life, Platform, Unanswered, Unread},
     shelf::{Key, Shelf as _},
+    tasks::{Polled, Tasks},
 };
 use http::{Request, Response};
 use http_body::Body as _;
@@ -30,16 +31,19 @@ use crate::{
 
 /// A request's place in the runtime.
 #[derive(Clone)]
-pub(crate) struct Edge(Rc<Place>);
+pub(crate) struct Edge {
+    pub(crate) place: Rc<Place>,
+    tasks: Tasks,
+}
 
 impl Edge {
-    pub(crate) fn new(place: &Rc<Place>) -> Self {
-        Self(Rc::clone(place))
+    pub(crate) fn new(place: &Rc<Place>, tasks: &Tasks) -> Self {
+        Self { place: Rc::clone(place), tasks: tasks.clone() }
     }
 
     /// Sends a request and brings the answer: all of it where it says that it is small.
     async fn exchange(&self, request: Request<Bytes>, deadline: Duration) -> Result<Answer<Body>, Unanswered> {
-        let (head, body) = outbound::send(request, deadline).await?.into_parts();
+        let (head, body) = outbound::send(self, request, deadline).await?.into_parts();
         let body = Body::incoming(body);
         if body.size_hint().upper().is_none_or(|length| length > SMALL_BYTES) {
             return Ok(cuttable(Response::from_parts(head, body)));
@@ -67,7 +71,7 @@ impl Platform for Edge {
     }
 
     async fn secret(&self, name: &str) -> Option<String> {
-        self.0.secret(name).await
+        self.place.secret(name).await
     }
 
     async fn pause(&self, duration: Duration) {
@@ -84,7 +88,7 @@ impl Platform for Edge {
         request: Request<Bytes>,
         deadline: Duration,
     ) -> Result<Answer<Body>, Unanswered> {
-        let gateway = Gateway::new(self.clone(), self.0.memory.clone());
+        let gateway = Gateway::new(self.clone(), self.place.memory.clone());
         let conversation = Conversation::default();
         let hosted = async { Ok(gateway.host(&conversation, request.map(Body::from)).await) };
         within(deadline, hosted).await.map(cuttable)
@@ -103,20 +107,20 @@ impl Platform for Edge {
     }
 
     async fn read(&self, key: &str) -> Result<Option<String>, Failed> {
-        self.0.read(key).await
+        self.place.read(key).await
     }
 
     async fn write(&self, key: &str, text: &str) -> Result<(), Failed> {
-        self.0.write(key, text).await
+        self.place.write(key, text).await
     }
 
     async fn object(&self, kind: &str, name: &str, command: String) -> Result<String, Failed> {
-        let storage = self.0.storage().await?;
-        self.0.machines.tell(&*storage, Key::new(kind, name), command, now).await
+        let storage = self.place.storage().await?;
+        self.place.machines.tell(&*storage, Key::new(kind, name), command, now).await
     }
 
     async fn rows(&self, kind: &str, name: &str, after: u64, limit: u32) -> Result<Vec<String>, Failed> {
-        self.0.storage().await?.rows(&Key::new(kind, name), after, limit).await
+        self.place.storage().await?.rows(&Key::new(kind, name), after, limit).await
     }
 
     fn log(&self, text: &str) {
@@ -124,7 +128,9 @@ impl Platform for Edge {
     }
 
     fn defer(&self, task: impl Future<Output = ()> + 'static) {
-        wasip3::spawn(task);
+        if self.tasks.begin(task) == Polled::No {
+            wasip3::spawn(self.tasks.clone().rest());
+        }
     }
 }
 

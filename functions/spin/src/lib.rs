@@ -10,24 +10,30 @@ mod redis;
 mod sqlite;
 mod storage;
 
-use gateway::Gateway;
+use gateway::{Gateway, tasks::Tasks};
 use http::{HeaderValue, Response, header};
 use http_body::Body as _;
-use spin_sdk::{http::Request, http_service};
+use spin_sdk::{http::Request, http_service, wasip3};
 
 use crate::{body::Body, edge::Edge, place::Place};
 
 /// Answers `request`.
 #[http_service]
 async fn serve(request: Request) -> Response<Body> {
-    let place = Place::here();
+    let (place, tasks) = (Place::here(), Tasks::default());
+    let edge = Edge::new(&place, &tasks);
     let request = request.map(Body::incoming);
-    let response = match request.uri().path() {
-        due::TICK => due::tick(&place, request.headers()).await,
-        _ => Gateway::new(Edge::new(&place), place.memory.clone()).serve(request).await,
+    let answering = async {
+        let response = match request.uri().path() {
+            due::TICK => due::tick(&edge, request.headers()).await,
+            _ => Gateway::new(edge.clone(), place.memory.clone()).serve(request).await,
+        };
+        due::beside_a_request(&edge);
+        measured(response)
     };
-    due::beside_a_request(&place);
-    measured(response)
+    let response = tasks.beside(answering).await;
+    wasip3::spawn(tasks.rest());
+    response
 }
 
 /// With its length, where that is known: without it Spin's answers wait for the 40 ms of a delayed acknowledgement.

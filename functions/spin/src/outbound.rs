@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use gateway::platform::Unanswered;
+use gateway::platform::{Platform as _, Unanswered};
 use http::{Request, Response, header};
 use spin_sdk::wasip3::{
     self,
@@ -12,12 +12,15 @@ use spin_sdk::wasip3::{
     wit_future, wit_stream,
 };
 
+use crate::edge::Edge;
+
 /// Sends `request`; gives the answer's head with its body to come.
 pub(crate) async fn send(
+    edge: &Edge,
     request: Request<Bytes>,
     deadline: Duration,
 ) -> Result<Response<IncomingResponseBody>, Unanswered> {
-    let request = spelled(request, deadline).map_err(Unanswered::Broken)?;
+    let request = spelled(edge, request, deadline).map_err(Unanswered::Broken)?;
     let sent = wasip3::http::client::send(request).await.and_then(http_compat::http_from_wasi_response);
     sent.map_err(|error| match error {
         ErrorCode::ConnectionReadTimeout | ErrorCode::HttpResponseTimeout => Unanswered::Deadline(deadline),
@@ -28,7 +31,7 @@ pub(crate) async fn send(
     })
 }
 
-fn spelled(request: Request<Bytes>, deadline: Duration) -> Result<WasiRequest, String> {
+fn spelled(edge: &Edge, request: Request<Bytes>, deadline: Duration) -> Result<WasiRequest, String> {
     let (mut head, body) = request.into_parts();
     if !body.is_empty() {
         head.headers.insert(header::CONTENT_LENGTH, body.len().into());
@@ -40,7 +43,7 @@ fn spelled(request: Request<Bytes>, deadline: Duration) -> Result<WasiRequest, S
     let (_, trailers) = wit_future::new::<Result<Option<Trailers>, ErrorCode>>(|| Ok(None));
     let contents = (!body.is_empty()).then(|| {
         let (mut writer, contents) = wit_stream::new();
-        wasip3::spawn(async move { drop(writer.write_all(body.into()).await) });
+        edge.defer(async move { drop(writer.write_all(body.into()).await) });
         contents
     });
     let (spelled, _) = WasiRequest::new(headers, contents, trailers, Some(options(deadline)));

@@ -19,6 +19,7 @@ use spin_sdk::{
 use crate::{bell::Bell, storage::Storage};
 
 /// An instance of the component.
+#[derive(Default)]
 pub(crate) struct Place {
     pub(crate) memory: Memory,
     pub(crate) machines: Machines<Bell>,
@@ -39,14 +40,7 @@ impl Place {
     /// This one.
     pub(crate) fn here() -> Rc<Self> {
         thread_local! {
-            static HERE: Rc<Place> = Rc::new(Place {
-                memory: Memory::of_a_moment(),
-                machines: Machines::default(),
-                due: Cell::default(),
-                storage: RefCell::default(),
-                variables: RefCell::default(),
-                mounted: OnceCell::new(),
-            });
+            static HERE: Rc<Place> = Rc::new(Place { memory: Memory::of_a_moment(), ..Place::default() });
         }
         HERE.with(Rc::clone)
     }

@@ -19,7 +19,8 @@ pub(crate) struct Sqlite {
 impl Sqlite {
     pub(crate) async fn open() -> Result<Self, Failed> {
         let sqlite = Self { connection: Connection::open_default().await.map_err(failed)? };
-        if sqlite.version().await? < VERSION {
+        let version = sqlite.query("PRAGMA user_version", []).await.map_err(failed)?;
+        if version.first().and_then(|row| row.get::<i64>(0)) != Some(VERSION) {
             // Some hosts decide on these by themselves, and say so.
             let _ = sqlite.query("PRAGMA journal_mode = WAL", []).await;
             for statement in LAYOUT {
@@ -32,11 +33,6 @@ impl Sqlite {
     pub(crate) async fn key(&self, made: &str) -> Result<String, Failed> {
         let rows = self.query(GIVE_KEY, [made.into()]).await.map_err(failed)?;
         rows.first().and_then(|row| text(row, 0)).ok_or_else(|| Failed("no key came back".to_owned()))
-    }
-
-    async fn version(&self) -> Result<i64, Failed> {
-        let rows = self.query("PRAGMA user_version", []).await.map_err(failed)?;
-        Ok(rows.first().and_then(|row| row.get(0)).unwrap_or_default())
     }
 
     /// Runs a statement to its end.

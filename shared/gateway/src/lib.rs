@@ -8,6 +8,7 @@ pub mod conversation;
 pub mod platform;
 pub mod refusal;
 pub mod shelf;
+pub mod tasks;
 
 mod accounts;
 mod aim;

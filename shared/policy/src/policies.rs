@@ -1,6 +1,9 @@
 //! May they? The policies in force, and a candidate beside them.
 
-use std::{cell::OnceCell, rc::Rc};
+use std::{
+    cell::{LazyCell, OnceCell},
+    rc::Rc,
+};
 
 use crate::{
     ask::{Action, Ask, CALL_TOOL, DISCOVER, DISCOVERING, READ, READING, Tool, any_tool, tool_action},
@@ -17,9 +20,11 @@ use crate::{
 
 /// The policies in force, compiled, and a candidate that decides nothing yet.
 #[derive(Clone, Debug)]
-pub struct Policies(Option<Rc<Sets>>);
+pub struct Policies(Option<Rc<LazyCell<Sets, Make>>>);
 
-#[derive(Debug)]
+type Make = Box<dyn FnOnce() -> Sets>;
+
+#[derive(Debug, Default)]
 struct Sets {
     live: Rc<Rules>,
     candidate: Option<Rc<Rules>>,
@@ -35,45 +40,20 @@ impl Policies {
     /// # Errors
     /// Everything that is wrong in both.
     pub fn compile(live: &[Source], candidate: Option<&[Source]>, catalog: &Catalog) -> Result<Self, Vec<Problem>> {
-        Self::of(live, candidate, (catalog, Checked::No))
+        let sets = Sets::compile(live, candidate, (catalog, Checked::No))?;
+        let made: Make = Box::new(|| sets);
+        Ok(Self(Some(Rc::new(LazyCell::new(made)))))
     }
 
     /// The same of policies that were compiled before, against the same catalog, and held together: Cedar's validator has
-    /// nothing new to say of them, and its schema, which takes by far the longest, is not made.
-    ///
-    /// # Errors
-    /// What is wrong that is found on the way.
-    pub fn recompile(live: &[Source], candidate: Option<&[Source]>, catalog: &Catalog) -> Result<Self, Vec<Problem>> {
-        Self::of(live, candidate, (catalog, Checked::Before))
-    }
-
-    fn of(
-        live: &[Source],
-        candidate: Option<&[Source]>,
-        (catalog, checked): (&Catalog, Checked),
-    ) -> Result<Self, Vec<Problem>> {
-        let mut inputs = schema::inputs(catalog);
-        let against = (catalog, checked);
-        let candidate = candidate.map(|sources| compile(sources, against, &inputs)).transpose();
-        let (live, candidate) = match (compile(live, against, &inputs), candidate) {
-            (Ok(live), Ok(candidate)) => (Rc::new(live), candidate.map(Rc::new)),
-            (live, candidate) => {
-                return Err(live.err().into_iter().chain(candidate.err()).flatten().collect());
-            }
-        };
-        // what no policy reads need not be said; that can be a megabyte
-        let reads =
-            |name: &str| live.leaves.reads(name) || candidate.as_ref().is_some_and(|rules| rules.leaves.reads(name));
-        inputs.values_mut().for_each(|input| input.retain(|name, _| reads(name)));
-        let reads_action = |rules: &Rules| rules.leaves.iter().any(|leaf| leaf.reads_action);
-        let incomplete = catalog.servers.iter().filter(|server| !server.is_complete);
-        Ok(Self(Some(Rc::new(Sets {
-            reads_action: reads_action(&live) || candidate.as_deref().is_some_and(reads_action),
-            incomplete: incomplete.map(|server| server.name.clone()).collect(),
-            live,
-            candidate,
-            inputs,
-        }))))
+    /// nothing new to say of them, its schema, which takes by far the longest, is not made, and they are compiled when
+    /// they first decide. Should they not hold together after all, they permit nothing.
+    #[must_use]
+    pub fn recompile(live: Vec<Source>, candidate: Option<Vec<Source>>, catalog: Catalog) -> Self {
+        let make: Make = Box::new(move || {
+            Sets::compile(&live, candidate.as_deref(), (&catalog, Checked::Before)).unwrap_or_default()
+        });
+        Self(Some(Rc::new(LazyCell::new(make))))
     }
 
     /// No policies: everything is permitted, for the reason `open`.
@@ -100,7 +80,7 @@ impl Policies {
     /// What `subject` may expect when it does `action` at `server`; `tool` is what is known of the tool that is called.
     #[must_use]
     pub fn outlook(&self, subject: &Subject, action: Action<'_>, server: &str, tool: Option<Tool>) -> Outlook {
-        let Some(sets) = &self.0 else { return Outlook::open() };
+        let Some(sets) = self.0.as_deref() else { return Outlook::open() };
         let deed = sets.deed(action, server);
         let resource = Node::resource(action, server, tool.unwrap_or_default());
         let act = Node::action(&deed.id, &deed.groups);
@@ -151,6 +131,35 @@ struct Deed {
 }
 
 impl Sets {
+    fn compile(
+        live: &[Source],
+        candidate: Option<&[Source]>,
+        against: (&Catalog, Checked),
+    ) -> Result<Self, Vec<Problem>> {
+        let catalog = against.0;
+        let mut inputs = schema::inputs(catalog);
+        let candidate = candidate.map(|sources| compile(sources, against, &inputs)).transpose();
+        let (live, candidate) = match (compile(live, against, &inputs), candidate) {
+            (Ok(live), Ok(candidate)) => (Rc::new(live), candidate.map(Rc::new)),
+            (live, candidate) => {
+                return Err(live.err().into_iter().chain(candidate.err()).flatten().collect());
+            }
+        };
+        // what no policy reads need not be said; that can be a megabyte
+        let reads =
+            |name: &str| live.leaves.reads(name) || candidate.as_ref().is_some_and(|rules| rules.leaves.reads(name));
+        inputs.values_mut().for_each(|input| input.retain(|name, _| reads(name)));
+        let reads_action = |rules: &Rules| rules.leaves.iter().any(|leaf| leaf.reads_action);
+        let incomplete = catalog.servers.iter().filter(|server| !server.is_complete);
+        Ok(Self {
+            reads_action: reads_action(&live) || candidate.as_deref().is_some_and(reads_action),
+            incomplete: incomplete.map(|server| server.name.clone()).collect(),
+            live,
+            candidate,
+            inputs,
+        })
+    }
+
     fn deed(&self, action: Action<'_>, server: &str) -> Deed {
         let Action::CallTool(tool) = action else {
             let id = action.id();

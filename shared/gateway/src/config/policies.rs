@@ -51,12 +51,12 @@ impl Problems {
             .iter()
             .map(|one| Source { name: format!("{CANDIDATE}{}", one.name), text: one.text.clone() })
             .collect();
-        let compile = match checked {
-            Checked::No => Policies::compile,
-            Checked::Before => Policies::recompile,
-        };
+        if checked == Checked::Before {
+            let candidate = Some(candidate).filter(|sources| !sources.is_empty());
+            return Policies::recompile(live.to_vec(), candidate, raw.catalog());
+        }
         let candidate = Some(&candidate[..]).filter(|sources| !sources.is_empty());
-        compile(live, candidate, &raw.catalog()).unwrap_or_else(|found| {
+        Policies::compile(live, candidate, &raw.catalog()).unwrap_or_else(|found| {
             for problem in found {
                 let file = match problem.file.starts_with(CANDIDATE) {
                     true => problem.file,

@@ -160,12 +160,3 @@ fn problems_of_the_candidate_are_told_too() {
     let problems = Policies::compile(&bad, Some(&bad), &catalog()).unwrap_err();
     assert!(problems.len() >= 2);
 }
-
-#[test]
-fn what_was_checked_before_decides_alike_and_is_not_validated_again() {
-    let text = r#"permit (principal, action, resource) when { context.no_such_thing == 1 };"#;
-    assert!(Policies::compile(&[source(text)], None, &catalog()).is_err(), "the validator knows");
-    assert!(Policies::recompile(&[source(text)], None, &catalog()).is_ok(), "it was not asked");
-    let misspelt = r#"permit (principal, action, resource == Server::"nowhere");"#;
-    assert!(Policies::recompile(&[source(misspelt)], None, &catalog()).is_err(), "names are looked at all the same");
-}

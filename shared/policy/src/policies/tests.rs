@@ -188,3 +188,17 @@ fn the_schema_is_told_in_cedars_own_notation() {
     }
     assert!(text.parse::<cedar_policy::Schema>().is_ok());
 }
+
+#[test]
+fn what_was_compiled_before_decides_alike_and_permits_nothing_when_it_does_not_hold_together() {
+    let again = |text: &str| Policies::recompile(vec![source(text)], None, catalog());
+    for (who, tool) in [("acme/coder", "files/write"), ("acme/x", "files/read"), ("globex/x", "files/read")] {
+        let said = |policies: &Policies| call(policies, who, tool, json!({ "path": "/drafts/a" }));
+        assert_eq!(said(&again(TEAM)), said(&policies(TEAM)), "{who} {tool}");
+    }
+    let lists = |text: &str| call(&again(text), "acme/x", "files/list", json!({}));
+    assert_eq!(lists(r#"@id("all") permit (principal, action, resource);"#), "+all");
+    let misspelt =
+        r#"@id("all") permit (principal, action, resource); permit (principal, action, resource == Server::"no");"#;
+    assert_eq!(lists(misspelt), "-");
+}
