@@ -55,7 +55,7 @@ fn nobody_imports_an_adapter_or_a_program() {
 fn an_sdk_stops_at_its_adapter() {
     let wrong = crates().iter().flat_map(|one| {
         let is_home = |folders: &[&str]| folders.contains(&one.folder.as_str());
-        let foreign = |name: &str| SDKS.iter().any(|(folders, names)| !is_home(folders) && names.contains(&name));
+        let foreign = move |name: &str| SDKS.iter().any(|(folders, names)| !is_home(folders) && names.contains(&name));
         let stray = one.dependencies.iter().filter(move |to| foreign(&to.name));
         stray.map(|to| format!("{} imports {}", one.folder, to.name))
     });
