@@ -1,11 +1,27 @@
 //! What of ours is built before anything runs, and when is that still up to date?
 
-use std::{env, ffi::OsStr, fs, path::PathBuf};
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 use walkdir::WalkDir;
 
-use crate::{command::Command, tools::Stamp, workspace::Workspace};
+use crate::{command::Command, platform::Platform, tools::Stamp, workspace::Workspace};
+
+/// The gateway, built for a platform: the Worker's folder, or the component's file.
+///
+/// # Errors
+/// If it does not build.
+pub(crate) async fn gateway(workspace: &Workspace, platform: Platform) -> Result<PathBuf> {
+    match platform {
+        Platform::Workers => worker(workspace, Build::Gateway).await,
+        Platform::Spin => spin(workspace).await,
+    }
+}
 
 /// Which of the two Workers: the one that is deployed, or the one that panics when it is asked to.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,17 +96,83 @@ impl Build {
     }
 }
 
-/// The connector; unoptimised, which its work of copying lines does not notice.
-pub(crate) async fn connector(workspace: &Workspace) -> Result<PathBuf> {
-    Command::new(workspace, "cargo build -p turnpike-connector", "cargo")
-        .args(["build", "--locked", "--package", "turnpike-connector"])
-        .run()
-        .await?;
-    let binary = workspace.target.join("debug/turnpike-connector");
-    if !binary.exists() {
-        bail!("cargo built no `{}`", binary.display());
+/// The gateway as a Spin component. One that was built elsewhere is taken from `TURNPIKE_SPIN_WASM`.
+///
+/// # Errors
+/// If it does not build.
+pub(crate) async fn spin(workspace: &Workspace) -> Result<PathBuf> {
+    match env::var_os("TURNPIKE_SPIN_WASM") {
+        Some(given) => Ok(PathBuf::from(given)),
+        None => component(workspace, "turnpike-spin").await,
     }
-    Ok(binary)
+}
+
+/// A component of Spin's that only passes requests on, for the bench.
+///
+/// # Errors
+/// If it does not build.
+pub(crate) async fn spin_bare(workspace: &Workspace) -> Result<PathBuf> {
+    component(workspace, "turnpike-spin-bare").await
+}
+
+async fn component(workspace: &Workspace, package: &str) -> Result<PathBuf> {
+    let label = format!("cargo build --release -p {package}");
+    let arguments = ["--release", "--target", WASI];
+    let file = format!("{WASI}/release/{}.wasm", package.replace('-', "_"));
+    cargo_build(workspace, &label, package, &arguments).await?;
+    built(&workspace.target.join(file))
+}
+
+/// How the host for components is built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HostBuild {
+    /// Unoptimised but for what compiles and runs components: built within minutes.
+    Quick,
+    /// Optimised, for the bench.
+    Optimized,
+}
+
+/// The host that runs components where Spin itself is not to be had. One that was built elsewhere is taken from
+/// `TURNPIKE_SPIN_HOST`.
+///
+/// # Errors
+/// If it does not build.
+pub(crate) async fn spin_host(workspace: &Workspace, build: HostBuild) -> Result<PathBuf> {
+    match (env::var_os("TURNPIKE_SPIN_HOST"), build) {
+        (Some(given), _) => Ok(PathBuf::from(given)),
+        (None, HostBuild::Quick) => program(workspace, SPIN_HOST).await,
+        (None, HostBuild::Optimized) => {
+            let label = format!("cargo build --release -p {SPIN_HOST}");
+            let arguments = ["build", "--locked", "--package", SPIN_HOST, "--release"];
+            Command::new(workspace, &label, "cargo").args(arguments).envs(UNLINKED).run().await?;
+            built(&workspace.target.join("release").join(SPIN_HOST))
+        }
+    }
+}
+
+/// The connector; unoptimised, which its work of copying lines does not notice.
+///
+/// # Errors
+/// If it does not build.
+pub(crate) async fn connector(workspace: &Workspace) -> Result<PathBuf> {
+    program(workspace, "turnpike-connector").await
+}
+
+async fn program(workspace: &Workspace, package: &str) -> Result<PathBuf> {
+    cargo_build(workspace, &format!("cargo build -p {package}"), package, &[]).await?;
+    built(&workspace.target.join("debug").join(package))
+}
+
+async fn cargo_build(workspace: &Workspace, label: &str, package: &str, more: &[&str]) -> Result<()> {
+    let build = Command::new(workspace, label, "cargo").args(["build", "--locked", "--package", package]);
+    build.args(more).run().await.map(drop)
+}
+
+fn built(file: &Path) -> Result<PathBuf> {
+    if !file.exists() {
+        bail!("cargo built no `{}`", file.display());
+    }
+    Ok(file.to_owned())
 }
 
 fn worker_sources(workspace: &Workspace) -> Result<Vec<PathBuf>> {
@@ -113,6 +195,11 @@ fn is_output(name: &OsStr) -> bool {
     [Build::Gateway, Build::Faults].iter().any(|build| name == build.folder())
 }
 
+const SPIN_HOST: &str = "turnpike-spin-host";
+/// Link-time optimisation of all of wasmtime takes longer than the bench, and hardly makes it faster.
+const UNLINKED: [(&str, &str); 2] =
+    [("CARGO_PROFILE_RELEASE_LTO", "off"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")];
+const WASI: &str = "wasm32-wasip2";
 const OUTPUTS: [&str; 3] = ["entry.mjs", "index.js", "index_bg.wasm"];
 const WORKER_FOLDERS: [&str; 2] = ["shared", "functions/worker"];
 const WORKER_FILES: [&str; 4] = ["Cargo.toml", "Cargo.lock", "rust-toolchain.toml", "package-lock.json"];

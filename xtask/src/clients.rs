@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use futures_util::{StreamExt, stream};
 
-use crate::{command::Command, markdown, tools, workspace::Workspace};
+use crate::{command::Command, markdown, platform::Platform, tools, workspace::Workspace};
 
 pub(crate) use self::{client::Client, table::Table};
 
@@ -43,7 +43,7 @@ pub(crate) struct Options {
 /// # Errors
 /// If anything cannot be started; what a client misses is counted by the exit code instead.
 pub(crate) async fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    tools::set_up(workspace).await?;
+    tools::set_up(workspace, Platform::Workers).await?;
     tools::set_up_python(workspace).await?;
     let mut setting = Setting::start(workspace, &options.endpoint).await?;
     let clients: &[Client] = if options.client.is_empty() { Client::value_variants() } else { &options.client };

@@ -1,14 +1,15 @@
-//! What does the gateway's Worker need besides its code: the configuration, the names it
+//! What does the gateway need besides its code: the configuration, the names it
 //! expects, the secrets?
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env, fs,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, anyhow, bail};
 use gateway::config::{self, Bundle, Folder, Problem, Raw};
+use serde_json::json;
 use toml::{Table, Value};
 
 use crate::{host, token::persisted_secret};
@@ -126,7 +127,7 @@ impl Configuration {
     pub(crate) fn secrets(&self, known: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
         let mut secrets = BTreeMap::new();
         let mut missing = Vec::new();
-        for name in self.server_texts("secret") {
+        for name in self.secret_names() {
             match known.get(&name).cloned().or_else(|| env::var(&name).ok()) {
                 Some(value) => drop(secrets.insert(name, value)),
                 None => missing.push(format!("`{name}`")),
@@ -138,6 +139,22 @@ impl Configuration {
         bail!("the configuration names the secrets {}: set environment variables of these names", missing.join(", "))
     }
 
+    /// The names of the secrets that servers want.
+    pub(crate) fn secret_names(&self) -> BTreeSet<String> {
+        self.server_texts("secret").into_iter().collect()
+    }
+
+    /// Whom the gateway calls: the origins of every instance, and of issuers' key sets.
+    ///
+    /// # Errors
+    /// With the first that is no URL.
+    pub(crate) fn origins(&self) -> Result<BTreeSet<String>> {
+        let entries = |key| self.table.get(key).and_then(Value::as_array).into_iter().flatten();
+        let instances = entries("servers").filter_map(|server| server.get("instances")?.as_array()).flatten();
+        let key_sets = entries("issuers").filter_map(|issuer| issuer.get("jwks_url"));
+        instances.chain(key_sets).filter_map(Value::as_str).map(origin).collect()
+    }
+
     fn server_texts(&self, key: &str) -> Vec<String> {
         let servers = self.table.get("servers").and_then(Value::as_array);
         let texts = servers.into_iter().flatten().filter_map(|server| server.get(key)?.as_str());
@@ -145,31 +162,58 @@ impl Configuration {
     }
 }
 
-/// The gateway as a Worker of a local workerd; its modules are still to be named.
-///
-/// # Errors
-/// With everything that is wrong in the configuration.
-pub(crate) fn worker(
-    state: &Path,
-    port: u16,
-    configuration: &Configuration,
-    secrets: BTreeMap<String, String>,
-) -> Result<host::Worker> {
-    let documents = documents(configuration)?;
-    let mut bindings = secrets;
-    let key = persisted_secret(&state.join("gateway.key"))?;
-    bindings.insert("TURNPIKE_KEY".to_owned(), key);
-    let objects = OBJECTS.map(|(binding, class)| (binding.to_owned(), class.to_owned()));
-    Ok(host::Worker {
-        name: "gateway".to_owned(),
-        port,
-        modules: PathBuf::new(),
-        main: "entry.mjs".to_owned(),
-        compatibility_flags: vec!["enable_request_signal".to_owned()],
-        bindings,
-        kv: BTreeMap::from([("DOCUMENTS".to_owned(), documents)]),
-        durable_objects: BTreeMap::from(objects),
-    })
+fn origin(url: &str) -> Result<String> {
+    let parsed = reqwest::Url::parse(url).with_context(|| format!("`{url}` is no URL"))?;
+    Ok(parsed.origin().ascii_serialization())
+}
+
+/// What a gateway is given besides its code, whatever it runs on.
+#[derive(Clone)]
+pub(crate) struct Deployment {
+    pub(crate) port: u16,
+    /// What puts the configuration in force, by key.
+    pub(crate) documents: BTreeMap<String, String>,
+    /// By name; the gateway's own key is among them.
+    pub(crate) secrets: BTreeMap<String, String>,
+    /// Whom it calls.
+    pub(crate) origins: BTreeSet<String>,
+    /// Where it may keep what it stores.
+    pub(crate) state: PathBuf,
+}
+
+impl Deployment {
+    /// # Errors
+    /// With everything that is wrong in the configuration.
+    pub(crate) fn of(
+        configuration: &Configuration,
+        mut secrets: BTreeMap<String, String>,
+        state: &Path,
+        port: u16,
+    ) -> Result<Self> {
+        let (documents, origins) = (documents(configuration)?, configuration.origins()?);
+        secrets.insert("TURNPIKE_KEY".to_owned(), persisted_secret(&state.join("gateway.key"))?);
+        Ok(Self { port, documents, secrets, origins, state: state.to_owned() })
+    }
+
+    /// The gateway as a Worker of a local workerd, with the modules in that folder.
+    pub(crate) fn worker(self, modules: &Path) -> host::Worker {
+        let objects = OBJECTS.map(|(binding, class)| (binding.to_owned(), class.to_owned()));
+        host::Worker {
+            name: "gateway".to_owned(),
+            port: self.port,
+            modules: modules.to_owned(),
+            main: "entry.mjs".to_owned(),
+            compatibility_flags: vec!["enable_request_signal".to_owned()],
+            bindings: self.secrets,
+            kv: BTreeMap::from([("DOCUMENTS".to_owned(), self.documents)]),
+            durable_objects: BTreeMap::from(objects),
+        }
+    }
+}
+
+/// Documents as `wrangler kv bulk put` takes them, and as the Spin component reads them in `bundle.json`.
+pub(crate) fn keyed(documents: &BTreeMap<String, String>) -> serde_json::Value {
+    documents.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect()
 }
 
 /// The documents that put a configuration in force, by their keys.
@@ -245,6 +289,16 @@ mod tests {
         let known = BTreeMap::from([("KNOWN".to_owned(), "x".to_owned())]);
         let error = configuration.secrets(&known).unwrap_err().to_string();
         assert!(error.contains("`TURNPIKE_TEST_NOWHERE`") && !error.contains("KNOWN`,"), "{error}");
+    }
+
+    #[test]
+    fn origins_are_those_of_instances_and_key_sets() {
+        let configuration = configuration(
+            "[[issuers]]\njwks_url = \"https://login.example.com/jwks\"\n[[issuers]]\njwks_file = \"dev.jwks.json\"\n\
+             [[servers]]\ninstances = [\"http://127.0.0.1:3101/a/mcp\", \"http://127.0.0.1:3101/b/mcp\", \"https://x.example:443/\"]",
+        );
+        let origins: Vec<_> = configuration.origins().unwrap().into_iter().collect();
+        assert_eq!(origins, ["http://127.0.0.1:3101", "https://login.example.com", "https://x.example"]);
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::{
     configuration::Configuration,
     host::Busy,
     markdown,
+    platform::Platform,
     processes::Processes,
     stack::{self, Plan, Stack, Subject},
     tools,
@@ -36,6 +37,9 @@ use self::{expected::Expected, quadrant::Era, results::Run, verdict::Verdict};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
+    /// What the gateway runs on
+    #[arg(long, value_enum, default_value_t)]
+    platform: Platform,
     /// Only this quadrant (caller-server); may be said several times
     #[arg(long, value_enum, value_name = "CALLER-SERVER")]
     quadrant: Vec<Quadrant>,
@@ -52,24 +56,25 @@ pub(crate) struct Options {
 /// # Errors
 /// If anything cannot be started; what deviates is counted by the exit code instead.
 pub(crate) async fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    tools::set_up(workspace).await?;
-    let mut setting = Setting::start(workspace, options.scenario.clone()).await?;
+    let platform = options.platform;
+    tools::set_up(workspace, platform).await?;
+    let mut setting = Setting::start(workspace, &[platform], options.scenario.clone()).await?;
     let quadrants: &[Quadrant] =
         if options.quadrant.is_empty() { Quadrant::value_variants() } else { &options.quadrant };
     let mut problems = Vec::new();
     for quadrant in quadrants {
-        if let Err(error) = setting.judge(*quadrant).await {
+        if let Err(error) = setting.judge(platform, *quadrant).await {
             problems.push(format!("{quadrant}: {error:#}"));
         }
     }
-    let table = setting.table();
+    let table = setting.table(platform);
     println!("\n{table}");
     if options.write {
-        markdown::write(
-            &workspace.root.join("tests/README.md"),
-            "cargo xtask conformance --write",
-            &table.to_string(),
-        )?;
+        let command = match platform {
+            Platform::Workers => "cargo xtask conformance --write",
+            Platform::Spin => "cargo xtask conformance --platform spin --write",
+        };
+        markdown::write(&workspace.root.join("tests/README.md"), command, &table.to_string())?;
     }
     for problem in &problems {
         println!("\n✗ {problem}");
@@ -78,7 +83,7 @@ pub(crate) async fn run(workspace: &Workspace, options: &Options) -> Result<Exit
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The fixtures, the gateway in front of them, and what the suite has seen so far.
+/// The fixtures, a gateway on each platform in front of them, and what the suite has seen so far.
 pub(crate) struct Setting<'a> {
     workspace: &'a Workspace,
     folder: PathBuf,
@@ -87,17 +92,21 @@ pub(crate) struct Setting<'a> {
     fixtures: BTreeMap<Era, String>,
     /// The suite's runs against a fixture of its era, without a gateway.
     direct: BTreeMap<Era, Run>,
-    verdicts: BTreeMap<Quadrant, Verdict>,
-    gateway: Stack,
+    verdicts: BTreeMap<Platform, BTreeMap<Quadrant, Verdict>>,
+    gateways: BTreeMap<Platform, Stack>,
     _processes: Processes,
 }
 
 impl<'a> Setting<'a> {
-    /// Starts a fixture of each era, and the gateway with a server for each.
+    /// Starts a fixture of each era, and gateways with a server for each.
     ///
     /// # Errors
     /// If one does not start.
-    pub(crate) async fn start(workspace: &'a Workspace, scenario: Option<String>) -> Result<Self> {
+    pub(crate) async fn start(
+        workspace: &'a Workspace,
+        platforms: &[Platform],
+        scenario: Option<String>,
+    ) -> Result<Self> {
         let folder = workspace.folder("conformance")?;
         let mut processes = Processes::default();
         let mut fixtures = BTreeMap::new();
@@ -107,12 +116,16 @@ impl<'a> Setting<'a> {
             servers += &format!("[[servers]]\nname = \"{}\"\ninstances = [\"{url}\"]\n\n", era.server_name());
             fixtures.insert(era, url);
         }
-        let gateway = format!("[gateway]\nurl = \"http://127.0.0.1:{PORT}\"\nanonymous = true\n\n{servers}");
-        let configuration = Configuration::from_text(&gateway)?;
-        let plan = Plan { state: fresh(&folder.join("state"))?, port: None, busy: Busy::Elsewhere };
-        let gateway = Stack::start(workspace, &plan, Subject::given(configuration)).await?;
+        let text = format!("[gateway]\nurl = \"http://127.0.0.1:{PORT}\"\nanonymous = true\n\n{servers}");
+        let mut gateways = BTreeMap::new();
+        for &platform in platforms {
+            let state = fresh(&folder.join(format!("state-{}", platform.name())))?;
+            let plan = Plan { platform, state, port: None, busy: Busy::Elsewhere };
+            let subject = Subject::given(Configuration::from_text(&text)?);
+            gateways.insert(platform, Stack::start(workspace, &plan, subject).await?);
+        }
         let (direct, verdicts) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { workspace, folder, scenario, fixtures, direct, verdicts, gateway, _processes: processes })
+        Ok(Self { workspace, folder, scenario, fixtures, direct, verdicts, gateways, _processes: processes })
     }
 
     /// Runs the suite through the gateway, and against the fixture of its era unless that is done already.
@@ -120,7 +133,7 @@ impl<'a> Setting<'a> {
     /// # Errors
     /// With the checks that passed directly and do not through the gateway although nothing says they cannot, and
     /// with those that pass although something does.
-    pub(crate) async fn judge(&mut self, quadrant: Quadrant) -> Result<()> {
+    pub(crate) async fn judge(&mut self, platform: Platform, quadrant: Quadrant) -> Result<()> {
         let era = quadrant.caller();
         let scored = era.scored(self.workspace)?;
         if !self.direct.contains_key(&era) {
@@ -129,19 +142,20 @@ impl<'a> Setting<'a> {
             direct.must_pass(&scored)?;
             self.direct.insert(era, direct);
         }
-        let url = format!("{}/mcp/{}", self.gateway.origin, quadrant.server().server_name());
-        let through = self.suite(&quadrant.to_string(), &url, era).await?;
+        let gateway = self.gateways.get(&platform).context("there is no gateway on that platform")?;
+        let url = format!("{}/mcp/{}", gateway.origin, quadrant.server().server_name());
+        let through = self.suite(&format!("{}-{quadrant}", platform.name()), &url, era).await?;
         let direct = self.direct.get(&era).context("there is no direct run of that era")?;
-        let expected = Expected::read(self.workspace, quadrant)?;
+        let expected = Expected::read(self.workspace, platform, quadrant)?;
         let verdict = Verdict::of(direct, &through, &expected, &scored);
         let problems = verdict.problems();
-        self.verdicts.insert(quadrant, verdict);
+        self.verdicts.entry(platform).or_default().insert(quadrant, verdict);
         if problems.is_empty() { Ok(()) } else { bail!("{}", problems.join("\n  ")) }
     }
 
-    /// What was seen in the quadrants judged so far.
-    pub(crate) fn table(&self) -> Table<'_> {
-        Table::of(&self.verdicts)
+    /// What was seen on a platform in the quadrants judged so far.
+    pub(crate) fn table(&self, platform: Platform) -> Table<'_> {
+        Table::of(self.verdicts.get(&platform))
     }
 
     /// One run of the suite. Its own verdict is not asked: that it wrote results is what counts here.

@@ -14,9 +14,11 @@ mod deploy;
 mod host;
 mod leash;
 mod markdown;
+mod platform;
 mod processes;
 mod progress;
 mod run;
+mod spin;
 mod stack;
 mod test;
 mod token;
@@ -77,7 +79,7 @@ async fn perform(action: Action) -> anyhow::Result<ExitCode> {
         Action::Clients(options) => clients::run(&workspace, &options).await,
         Action::Bench(options) => bench::run(&workspace, &options).await,
         Action::Token(options) => token::print(&workspace, &options),
-        Action::Build => deploy::build(&workspace).await,
+        Action::Build(options) => deploy::build(&workspace, &options).await,
         Action::Bundle(options) => deploy::bundle(&options),
         Action::Leash(leash) => Ok(leash::exec(&leash)),
     }
@@ -100,13 +102,13 @@ enum Action {
     Conformance(conformance::Options),
     /// Let real clients use real servers through the gateway, and show what each could do
     Clients(clients::Options),
-    /// Measure what the gateway adds to a call, beside a bare pass-through Worker
+    /// Measure what the gateway adds to a call, beside a bare pass-through on the same platform
     Bench(bench::Options),
     /// Print a token that a gateway of `cargo xtask run` accepts
     Token(token::Options),
-    /// Build the Worker for `wrangler deploy`, which calls this
-    Build,
-    /// Print a configuration as `wrangler kv bulk put` takes it
+    /// Build the Worker for `wrangler deploy`, or the component for `spin up`, which call this
+    Build(deploy::BuildOptions),
+    /// Print a configuration as `wrangler kv bulk put` takes it, and as Spin's component reads it
     Bundle(deploy::Options),
     #[command(hide = true)]
     Leash(leash::Leash),

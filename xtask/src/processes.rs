@@ -33,6 +33,7 @@ use crate::{
 pub(crate) struct Program {
     name: String,
     log: PathBuf,
+    patience: Duration,
     inner: tokio::process::Command,
 }
 
@@ -43,7 +44,12 @@ impl Program {
         inner.current_dir(&workspace.root).process_group(0);
         inner.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let log = workspace.logs()?.join(format!("{name}.log"));
-        Ok(Self { name: name.to_owned(), log, inner })
+        Ok(Self { name: name.to_owned(), log, patience: READY, inner })
+    }
+
+    /// How long it may take until it is ready, if that is more than usual.
+    pub(crate) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// The command, to add arguments and environment to.
@@ -61,7 +67,7 @@ impl Program {
         let child = self.inner.spawn().with_context(|| format!("cannot start {}", self.name))?;
         let mut process = Process::new(self.name, child, self.log);
         let mut lines = lines_of(&mut process.child);
-        let waited = tokio::time::timeout(READY, until_ready(&mut lines, &log, ready)).await;
+        let waited = tokio::time::timeout(self.patience, until_ready(&mut lines, &log, ready)).await;
         match waited.ok().flatten() {
             Some(rest) => {
                 tokio::spawn(drain(lines, log));

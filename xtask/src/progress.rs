@@ -6,9 +6,11 @@
 use std::{
     env,
     io::{IsTerminal, stderr},
+    pin::pin,
     time::{Duration, Instant},
 };
 
+use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A step that takes a while; ends with `done`, or with nothing more if it is dropped.
@@ -47,6 +49,27 @@ impl Step {
             spinner.finish_and_clear();
         }
         eprintln!(" ✓ {} ({})", self.label, seconds(self.began.elapsed()));
+    }
+}
+
+/// Does `work` as a step; as long as that takes, whoever waits is told why.
+///
+/// # Errors
+/// Those of `work`.
+pub(crate) async fn step<T>(label: &str, why: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut step = Step::begin(label);
+    let mut work = pin!(work);
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            done = &mut work => {
+                if done.is_ok() {
+                    step.done();
+                }
+                return done;
+            }
+            _ = tick.tick() => step.note(why),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use anyhow::{Result, bail};
 use crate::{
     configuration::Configuration,
     host::Busy,
+    platform::Platform,
     stack::{Plan, Stack, Subject},
     token::write_private,
     tools,
@@ -22,6 +23,9 @@ use crate::{
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
+    /// What the gateway runs on
+    #[arg(long, value_enum, default_value_t)]
+    platform: Platform,
     /// The port of the gateway [default: the one in the configuration's url]
     #[arg(long)]
     port: Option<u16>,
@@ -39,7 +43,8 @@ pub(crate) struct Options {
 /// # Errors
 /// If anything on the way fails, or one of the programs ends by itself.
 pub(crate) async fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    let plan = Plan { state: workspace.folder("run")?, port: options.port, busy: Busy::Refuse };
+    let (platform, state) = (options.platform, workspace.folder("run")?);
+    let plan = Plan { platform, state, port: options.port, busy: Busy::Refuse };
     let subject = match &options.config {
         Some(file) => Subject::given(Configuration::read(file)?),
         None => Subject::example(workspace)?,
@@ -47,7 +52,7 @@ pub(crate) async fn run(workspace: &Workspace, options: &Options) -> Result<Exit
     // Before the long steps, and before anything of a gateway that runs already is touched.
     plan.gateway_port(&subject)?;
     Env::forget(&plan.state);
-    tools::set_up(workspace).await?;
+    tools::set_up(workspace, platform).await?;
     let mut stack = Stack::start(workspace, &plan, subject).await?;
     let answered = calls::make(&stack).await;
     if options.once {
@@ -61,6 +66,17 @@ pub(crate) async fn run(workspace: &Workspace, options: &Options) -> Result<Exit
     let env = Env::write(&plan.state, &stack)?;
     println!("{}", instructions::ready(&stack, &env.0));
     bail!(stack.processes.first_to_end().await)
+}
+
+/// Starts the example from nothing, makes its first calls and ends it: what `--once` does, beside a run that stays.
+///
+/// # Errors
+/// If something does not start, or a server does not answer.
+pub(crate) async fn once(workspace: &Workspace, platform: Platform) -> Result<()> {
+    let state = workspace.folder(&format!("test-run-{}", platform.name()))?;
+    fs::remove_dir_all(&state)?;
+    let stack = Stack::start(workspace, &Plan::anywhere(platform, state), Subject::example(workspace)?).await?;
+    calls::make(&stack).await
 }
 
 /// The file scripts read; it goes when the run ends.

@@ -11,17 +11,20 @@ use serde_json::json;
 use toml::{Table, Value};
 
 use crate::{
-    artifacts,
-    configuration::{self, Configuration},
+    artifacts::{self, HostBuild},
+    configuration::{Configuration, Deployment},
     host::{self, Busy, Description},
-    processes::{Processes, Program},
+    platform::Platform,
+    processes::{Process, Processes, Program},
     progress::Step,
+    spin::{Application, Runtime},
     token::{Bearer, ISSUER, Issuer, persisted_secret},
     workspace::Workspace,
 };
 
-/// Where things are kept, and at which port callers find the gateway.
+/// What the gateway runs on, where things are kept, and at which port callers find it.
 pub(crate) struct Plan {
+    pub(crate) platform: Platform,
     /// Keys, storage, configurations; kept from run to run.
     pub(crate) state: PathBuf,
     /// The gateway's port; absent: the configuration's.
@@ -30,6 +33,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// At any port that is free.
+    pub(crate) fn anywhere(platform: Platform, state: PathBuf) -> Self {
+        Self { platform, state, port: Some(0), busy: Busy::Elsewhere }
+    }
+
     /// The port callers will use.
     ///
     /// # Errors
@@ -110,7 +118,7 @@ impl Stack {
         let Subject { mut configuration, servers, mut secrets } = subject;
         let mut processes = Processes::default();
         if servers == Servers::Ours {
-            artifacts::worker(workspace, artifacts::Build::Gateway).await?;
+            artifacts::gateway(workspace, plan.platform).await?;
             secrets.extend(behind(workspace, plan, &mut configuration, &mut processes).await?);
         }
         let trust = Trust::establish(plan, &mut configuration, port)?;
@@ -118,13 +126,13 @@ impl Stack {
         if servers == Servers::Ours {
             configuration.copy_to(&plan.state.join("infra"))?;
         }
-        let mut worker = configuration::worker(&plan.state, port, &configuration, secrets)?;
+        let deployment = Deployment::of(&configuration, secrets, &plan.state, port)?;
         // A configuration that is wrong has been refused by now, before the long build.
-        worker.modules = artifacts::worker(workspace, artifacts::Build::Gateway).await?;
-        let step = Step::begin("the gateway on workerd");
-        let description = Description { persist: Some(plan.state.join("storage")), workers: vec![worker] };
-        processes.add(host::start(workspace, &plan.state, "gateway", &description).await?);
-        step.done();
+        let built = artifacts::gateway(workspace, plan.platform).await?;
+        processes.add(match plan.platform {
+            Platform::Workers => on_workerd(workspace, &built, deployment).await?,
+            Platform::Spin => on_spin(workspace, &built, deployment).await?,
+        });
         let servers = configuration
             .servers()
             .into_iter()
@@ -132,6 +140,21 @@ impl Stack {
         let Trust { origin, token, operator } = trust;
         Ok(Self { processes, origin, token, operator, servers: servers.collect() })
     }
+}
+
+async fn on_workerd(workspace: &Workspace, built: &Path, deployment: Deployment) -> Result<Process> {
+    let step = Step::begin("the gateway on workerd");
+    let state = deployment.state.clone();
+    let workers = vec![deployment.worker(built)];
+    let description = Description { persist: Some(state.join("storage")), workers };
+    let process = host::start(workspace, &state, "gateway", &description).await?;
+    step.done();
+    Ok(process)
+}
+
+async fn on_spin(workspace: &Workspace, built: &Path, deployment: Deployment) -> Result<Process> {
+    let runtime = Runtime::find(workspace, HostBuild::Quick).await?;
+    Application::gateway(workspace, built, deployment).start(workspace, &runtime).await
 }
 
 /// The address callers use, and a token that opens it.

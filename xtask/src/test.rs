@@ -6,6 +6,7 @@ mod operator;
 mod policies;
 mod scene;
 mod scorecard;
+mod spin_up;
 
 use std::process::ExitCode;
 
@@ -13,10 +14,13 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::{
-    artifacts::{self, Build},
+    artifacts::{self, Build, HostBuild},
     clients::{self, Client},
     command::Command,
     conformance::{Quadrant, Setting},
+    platform::Platform,
+    run,
+    spin::Runtime,
     tools,
     workspace::Workspace,
 };
@@ -35,17 +39,19 @@ pub(crate) struct Options {
 enum Part {
     /// Format, lints
     Lints,
-    /// Both Workers, and what wrangler says of them
+    /// Both Workers and what wrangler says of them, the Spin component and its host
     Builds,
     /// Unit tests, property tests, scenarios
     Tests,
+    /// The example on each platform, and its first calls
+    Run,
     /// Real clients at real servers of each era
     Clients,
     /// Policies, limits, breaker and pins, as real clients meet them
     Policies,
     /// The command line tool on the example
     Operator,
-    /// The official suite
+    /// The official suite, on each platform
     Conformance,
 }
 
@@ -54,7 +60,7 @@ enum Part {
 /// # Errors
 /// If the set-up fails; what fails after it is counted instead.
 pub(crate) async fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    tools::set_up(workspace).await?;
+    tools::set_up(workspace, Platform::Workers).await?;
     tools::set_up_python(workspace).await?;
     let mut card = Scorecard::default();
     let parts: &[Part] = if options.only.is_empty() { Part::value_variants() } else { &options.only };
@@ -70,6 +76,7 @@ impl Part {
             Self::Lints => lints(workspace, card).await,
             Self::Builds => builds(workspace, card).await,
             Self::Tests => card.stage("unit tests, property tests, scenarios", tests(workspace)).await,
+            Self::Run => runs(workspace, card).await,
             Self::Clients => clients(workspace, card).await,
             Self::Policies => policies::run(workspace, card).await,
             Self::Operator => operator::run(workspace, card).await,
@@ -80,9 +87,11 @@ impl Part {
 
 async fn lints(workspace: &Workspace, card: &mut Scorecard) {
     card.stage("format", cargo(workspace, "cargo fmt --check", &FORMAT)).await;
-    card.stage("clippy, native", cargo(workspace, "clippy, native", &CLIPPY_NATIVE)).await;
-    card.stage("clippy, wasm32-unknown-unknown", cargo(workspace, "clippy, worker", &CLIPPY_WORKER)).await;
-    card.stage("clippy, core on wasm32-wasip2", cargo(workspace, "clippy, wasip2", &CLIPPY_WASI)).await;
+    card.stage("clippy, native", clippy(workspace, &["--all-targets"], &[])).await;
+    for (target, others) in [("wasm32-unknown-unknown", &FOR_SPIN[..]), ("wasm32-wasip2", &FOR_WORKERS[..])] {
+        let label = format!("clippy, {target}");
+        card.stage(&label, clippy(workspace, &["--target", target], &[&PROGRAMS[..], others].concat())).await;
+    }
 }
 
 async fn builds(workspace: &Workspace, card: &mut Scorecard) {
@@ -92,6 +101,19 @@ async fn builds(workspace: &Workspace, card: &mut Scorecard) {
     })
     .await;
     card.stage("wrangler deploy --dry-run", wrangler(workspace)).await;
+    card.stage("build of the Spin component", async { artifacts::spin(workspace).await.map(drop) }).await;
+    card.stage("build of the test host for Spin", async {
+        artifacts::spin_host(workspace, HostBuild::Quick).await.map(drop)
+    })
+    .await;
+    card.stage("spin up, of spin.toml as it is", spin_up::run(workspace)).await;
+}
+
+/// What `cargo xtask run --once` does, on each platform.
+async fn runs(workspace: &Workspace, card: &mut Scorecard) {
+    for platform in Platform::ALL {
+        card.stage(&format!("run --platform {} --once", platform.name()), run::once(workspace, platform)).await;
+    }
 }
 
 /// Each client is a stage; the table of all of them comes last.
@@ -111,21 +133,32 @@ async fn clients(workspace: &Workspace, card: &mut Scorecard) {
     }
 }
 
-/// Each quadrant is a stage; the table of all of them comes last.
+/// Each quadrant is a stage on each platform; the tables of all of them come last.
 async fn conformance(workspace: &Workspace, card: &mut Scorecard) {
     let mut setting = None;
-    card.stage("gateway and servers of either era for the conformance suite", async {
-        setting = Some(Setting::start(workspace, None).await?);
+    card.stage("gateways and servers of either era for the conformance suite", async {
+        setting = Some(Setting::start(workspace, &Platform::ALL, None).await?);
         Ok(())
     })
     .await;
-    for &quadrant in Quadrant::value_variants() {
-        let judged = async { setting.as_mut().context("the gateway did not start")?.judge(quadrant).await };
-        card.stage(&format!("conformance {quadrant}"), judged).await;
+    for platform in Platform::ALL {
+        for &quadrant in Quadrant::value_variants() {
+            let judged =
+                async { setting.as_mut().context("the gateways did not start")?.judge(platform, quadrant).await };
+            card.stage(&format!("conformance on {}, {quadrant}", platform.name()), judged).await;
+        }
     }
-    if let Some(setting) = &setting {
-        println!("\n{}", setting.table());
+    for (setting, platform) in setting.iter().flat_map(|setting| Platform::ALL.map(|platform| (setting, platform))) {
+        println!("\non {}:\n{}", platform.name(), setting.table(platform));
     }
+}
+
+/// Of the whole workspace, but for what is not for that target.
+async fn clippy(workspace: &Workspace, of: &[&str], excluded: &[&str]) -> Result<()> {
+    let excluded = excluded.iter().flat_map(|package| ["--exclude", package]);
+    let arguments = ["clippy", "--workspace", "--locked"].into_iter().chain(of.iter().copied()).chain(excluded);
+    let arguments: Vec<&str> = arguments.chain(["--", "-D", "warnings"]).collect();
+    cargo(workspace, &format!("cargo clippy {}", of.join(" ")), &arguments).await
 }
 
 async fn cargo(workspace: &Workspace, label: &str, arguments: &[&str]) -> Result<()> {
@@ -145,17 +178,22 @@ async fn wrangler(workspace: &Workspace) -> Result<()> {
         .map(drop)
 }
 
-/// The scenarios start the built Worker themselves; the variables say where it is, and how.
+/// The scenarios start what was built themselves; the variables say where it is, and how.
 async fn tests(workspace: &Workspace) -> Result<()> {
     for build in [Build::Gateway, Build::Faults] {
         artifacts::worker(workspace, build).await?;
     }
+    let (component, host) =
+        (artifacts::spin(workspace).await?, Runtime::find(workspace, HostBuild::Quick).await?.program());
     let output = Command::new(workspace, "cargo test --workspace", "cargo")
         .args(["test", "--workspace", "--locked", "--no-fail-fast"])
         .env("RUST_BACKTRACE", "0")
         .env("TURNPIKE_WORKER_DIR", artifacts::folder(workspace, Build::Gateway))
         .env("TURNPIKE_FAULTS_DIR", artifacts::folder(workspace, Build::Faults))
         .env("TURNPIKE_HOST_MJS", workspace.root.join("xtask/src/host.mjs"))
+        .env("TURNPIKE_SPIN_WASM", component)
+        .env("TURNPIKE_SPIN_HOST", host)
+        .env("TURNPIKE_SPIN_CACHE", workspace.folder("spin-cache")?)
         .with_progress()
         .output()
         .await?;
@@ -201,45 +239,10 @@ fn failures(said: &str) -> String {
 }
 
 const FORMAT: [&str; 5] = ["fmt", "--all", "--check", "--", "--color=never"];
-const CLIPPY_NATIVE: [&str; 7] = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
-const CLIPPY_WORKER: [&str; 16] = [
-    "clippy",
-    "--workspace",
-    "--exclude",
-    "xtask",
-    "--exclude",
-    "turnpike-tests",
-    "--exclude",
-    "turnpike",
-    "--exclude",
-    "turnpike-connector",
-    "--locked",
-    "--target",
-    "wasm32-unknown-unknown",
-    "--",
-    "-D",
-    "warnings",
-];
-const CLIPPY_WASI: [&str; 18] = [
-    "clippy",
-    "--workspace",
-    "--exclude",
-    "xtask",
-    "--exclude",
-    "turnpike-tests",
-    "--exclude",
-    "turnpike",
-    "--exclude",
-    "turnpike-connector",
-    "--exclude",
-    "turnpike-worker",
-    "--locked",
-    "--target",
-    "wasm32-wasip2",
-    "--",
-    "-D",
-    "warnings",
-];
+/// They run on the machine itself.
+const PROGRAMS: [&str; 5] = ["xtask", "turnpike-tests", "turnpike-spin-host", "turnpike", "turnpike-connector"];
+const FOR_WORKERS: [&str; 1] = ["turnpike-worker"];
+const FOR_SPIN: [&str; 2] = ["turnpike-spin", "turnpike-spin-bare"];
 
 #[cfg(test)]
 mod unit {

@@ -11,18 +11,21 @@ use std::{
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::{command::Command, workspace::Workspace};
+use crate::{command::Command, platform::Platform, workspace::Workspace};
 
-/// All that `cargo xtask run` needs.
+/// All that `cargo xtask run` needs. Spin needs nothing that Workers do not.
 ///
 /// # Errors
 /// With what is missing or too old, and how to get it.
-pub(crate) async fn set_up(workspace: &Workspace) -> Result<()> {
+pub(crate) async fn set_up(workspace: &Workspace, platform: Platform) -> Result<()> {
     check_node(workspace).await?;
     let _lock = workspace.lock().await?;
     wasm_targets(workspace).await?;
     npm_packages(workspace).await?;
-    cargo_tools(workspace).await
+    match platform {
+        Platform::Workers => cargo_tools(workspace).await,
+        Platform::Spin => Ok(()),
+    }
 }
 
 /// The Python clients and servers, for the tests only.

@@ -21,9 +21,9 @@ pub(super) fn used(id: i32) -> Result<Duration> {
     Ok(Duration::from_nanos(total))
 }
 
-/// The only child of process `id`: workerd, below the program that started it.
+/// The only child of process `id`: what works, below the program that started it.
 pub(super) fn child_of(id: i32) -> Result<i32> {
     let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
-    let first = children.split_whitespace().next().context("workerd is not there")?;
+    let first = children.split_whitespace().next().context("the runtime is not there")?;
     Ok(first.parse()?)
 }

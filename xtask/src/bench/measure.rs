@@ -86,7 +86,7 @@ impl Spread {
         self.latency.len() as f64 / self.calling.as_secs_f64()
     }
 
-    /// Of workerd, in microseconds, where it was measured.
+    /// Of the runtime, in microseconds, where it was measured.
     pub(super) fn processor_per_call(&self) -> Option<f64> {
         self.processor_per_call.map(|time| time.as_secs_f64() * 1e6)
     }
@@ -102,11 +102,13 @@ pub(super) struct Effort {
     weighing: u64,
     /// Of how many calls the requests to storage are counted; half as many go before.
     pub(super) counted: u64,
+    /// How often an instance is made to start.
+    pub(super) starts: usize,
 }
 
 impl Effort {
-    pub(super) const QUICK: Self = Self { rounds: 10, warming: 5_000, weighing: 4, counted: 800 };
-    pub(super) const FULL: Self = Self { rounds: 40, warming: 20_000, weighing: 10, counted: 3_200 };
+    pub(super) const QUICK: Self = Self { rounds: 10, warming: 5_000, weighing: 4, counted: 800, starts: 8 };
+    pub(super) const FULL: Self = Self { rounds: 40, warming: 20_000, weighing: 10, counted: 3_200, starts: 30 };
 }
 
 /// A course, those who call on it, and what they found.
@@ -140,15 +142,16 @@ impl Lane {
 
     /// What the gateway does after its answers belongs to the calls, so the end of that is awaited.
     async fn weigh(&mut self, setting: &Setting, effort: Effort) -> Result<()> {
+        let Some(process) = setting.process(self.row.course.way) else { return Ok(()) };
         tokio::time::sleep(SETTLE).await;
         let upstream = self.row.course.upstream;
         for spread in self.row.spreads.iter_mut().filter(|spread| WEIGHED.contains(&spread.connections)) {
-            let before = cpu::used(setting.workerd)?;
+            let before = cpu::used(process)?;
             let calls = calls(upstream, spread.connections) * effort.weighing;
             let callers = self.callers.iter_mut().take(spread.connections);
             let sample = load::round(&self.target, callers, calls).await?;
             tokio::time::sleep(SETTLE).await;
-            let used = cpu::used(setting.workerd)?.saturating_sub(before);
+            let used = cpu::used(process)?.saturating_sub(before);
             spread.processor_per_call = Some(used.div_f64(sample.latency.len() as f64));
         }
         Ok(())
@@ -165,7 +168,8 @@ fn calls(upstream: Upstream, connections: usize) -> u64 {
     if connections == 1 { one } else { each * connections as u64 }
 }
 
-fn milliseconds(latency: &Histogram<u64>, quantile: f64) -> f64 {
+/// The time that so many calls took at most.
+pub(super) fn milliseconds(latency: &Histogram<u64>, quantile: f64) -> f64 {
     Duration::from_nanos(latency.value_at_quantile(quantile)).as_secs_f64() * 1e3
 }
 

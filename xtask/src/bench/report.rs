@@ -4,8 +4,11 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use crate::platform::Platform;
+
 use super::{
-    decide,
+    cold::Cold,
+    goals,
     measure::{CONNECTIONS, Figures, Row},
     module::ModuleSize,
     rows::Way,
@@ -15,11 +18,13 @@ use super::{
 
 /// All figures of a run; displayed as tables.
 pub(super) struct Report {
+    pub(super) platform: Platform,
     pub(super) groups: Vec<Figures>,
     pub(super) trips: Vec<Trips>,
+    pub(super) colds: Vec<Cold>,
     pub(super) decisions: Vec<Timing>,
     pub(super) translations: Vec<Timing>,
-    /// Absent where no Worker was needed.
+    /// Absent where no gateway was needed.
     pub(super) module: Option<ModuleSize>,
 }
 
@@ -27,15 +32,17 @@ impl Report {
     /// The same for programs.
     pub(super) fn json(&self) -> Value {
         let rows = self.groups.iter().flat_map(|group| group.rows.iter().map(|row| json_row(group, row)));
-        let goals = self.goals().into_iter().map(
+        let goals = goals::of(self).into_iter().map(
             |goal| json!({ "goal": goal.name, "value": goal.value, "at_most": goal.at_most, "met": goal.is_met() }),
         );
         json!({
             "processors": processors(),
-            "note": NOTE,
+            "platform": self.platform.name(),
+            "note": note(self.platform),
             "module": self.module.map(|size| json!({ "plain_bytes": size.plain_bytes, "gzip_bytes": size.gzip_bytes })),
             "rows": rows.collect::<Vec<_>>(),
             "storage": &self.trips,
+            "starts": &self.colds,
             "decisions": &self.decisions,
             "translations": &self.translations,
             "goals": goals.collect::<Vec<_>>(),
@@ -45,47 +52,6 @@ impl Report {
     /// Round trips to storage before the upstream is called, for each call of a modern caller; at worst.
     pub(super) fn modern_trips(&self) -> Option<f64> {
         self.trips.iter().filter(|trips| trips.is_modern()).map(Trips::before).reduce(f64::max)
-    }
-
-    fn goals(&self) -> Vec<Goal> {
-        let ratio = |group, way| {
-            let group = self.groups.iter().find(|figures| figures.name == group)?;
-            ratio(group, group.rows.iter().find(|row| row.course.way == way)?)
-        };
-        let (prompt, slow) = ("json0", "json5");
-        let legacy = self.trips.iter().filter(|trips| !trips.is_modern());
-        let objects = self.trips.iter().map(Trips::objects).reduce(f64::max);
-        let slowest =
-            |timings: &mut dyn Iterator<Item = &Timing>| timings.map(|timing| timing.median_us).reduce(f64::max);
-        let decision = slowest(&mut self.decisions.iter().filter(|timing| decide::is_whole_decision(timing)));
-        let translation = slowest(&mut self.translations.iter());
-        let mebibytes = self.module.map(|module| module.gzip_bytes as f64 / f64::from(1 << 20));
-        let goal = |name, value, at_most| Goal { name, value, at_most };
-        vec![
-            goal("relaxed adds, times the bare Worker", ratio(prompt, Way::Relaxed), 1.6),
-            goal(
-                "relaxed with policies and two limits adds, times the bare Worker",
-                ratio(prompt, Way::RelaxedPoliced),
-                1.6,
-            ),
-            goal("strict adds at a 5 ms upstream, times the bare Worker", ratio(slow, Way::Strict), 1.6),
-            goal(
-                "strict with them adds at a 5 ms upstream, times the bare Worker",
-                ratio(slow, Way::StrictPoliced),
-                1.6,
-            ),
-            goal(
-                "storage round trips before upstream, warm, per call",
-                legacy.map(Trips::before).reduce(f64::max),
-                0.0,
-            ),
-            goal("storage round trips before upstream, warm, per modern call", self.modern_trips(), 0.0),
-            goal("Durable Object requests per call, all in", objects, 1.1),
-            goal("a decision with 100 policies in WebAssembly, nothing remembered, µs", decision, 100.0),
-            goal("the slowest translation of a message of 4 KiB in WebAssembly, µs", translation, 50.0),
-            goal("module, MiB gzip", mebibytes, 1.0),
-            goal("module, MiB gzip: the hard limit", mebibytes, 3.0),
-        ]
     }
 }
 
@@ -100,16 +66,22 @@ impl fmt::Display for Report {
         for trips in &self.trips {
             writeln!(f, "  {}", trips.line())?;
         }
+        if !self.colds.is_empty() {
+            writeln!(f, "\na modern call that starts an instance, and those that follow, medians:")?;
+        }
+        for cold in &self.colds {
+            writeln!(f, "  {}", cold.line())?;
+        }
         write_timings(f, "decisions", &self.decisions)?;
         write_timings(f, "translations", &self.translations)?;
         if let Some(ModuleSize { plain_bytes, gzip_bytes }) = self.module {
             writeln!(f, "\nmodule: {plain_bytes} bytes, {gzip_bytes} gzip")?;
         }
         writeln!(f)?;
-        for goal in self.goals() {
+        for goal in goals::of(self) {
             writeln!(f, "{goal}")?;
         }
-        write!(f, "\n{NOTE} This machine has {}.", processors())
+        write!(f, "\n{} This machine has {}.", note(self.platform), processors())
     }
 }
 
@@ -121,32 +93,6 @@ fn write_timings(f: &mut fmt::Formatter<'_>, title: &str, timings: &[Timing]) ->
         writeln!(f, "  {of:56} {what:32}{median_us:>9.2} µs")?;
     }
     Ok(())
-}
-
-struct Goal {
-    name: &'static str,
-    /// Absent: not to be told from this run.
-    value: Option<f64>,
-    at_most: f64,
-}
-
-impl Goal {
-    fn is_met(&self) -> bool {
-        self.value.is_some_and(|value| value <= self.at_most)
-    }
-}
-
-impl fmt::Display for Goal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = match self.value {
-            None => '?',
-            Some(_) if self.is_met() => '✓',
-            Some(_) => '✗',
-        };
-        let precision = if self.value.is_some_and(|value| value < 0.1) { 4 } else { 2 };
-        let value = self.value.map_or_else(|| "unknown".to_owned(), |value| format!("{value:.precision$}"));
-        write!(f, " {sign} {}: {value} (at most {})", self.name, self.at_most)
-    }
 }
 
 fn write_group(f: &mut fmt::Formatter<'_>, group: &Figures) -> fmt::Result {
@@ -189,7 +135,7 @@ fn json_row(group: &Figures, row: &Row) -> Value {
             "p50_ms": spread.quantile(0.5),
             "p99_ms": spread.quantile(0.99),
             "calls_per_second": spread.calls_per_second(),
-            "workerd_cpu_us_per_call": spread.processor_per_call(),
+            "cpu_us_per_call": spread.processor_per_call(),
         })
     });
     json!({
@@ -211,14 +157,14 @@ fn adds(group: &Figures, row: &Row) -> Option<f64> {
     differences.get(differences.len() / 2).copied().filter(|_| row.course.way != Way::Direct)
 }
 
-/// How many times as much a way adds as the bare Worker.
-fn ratio(group: &Figures, row: &Row) -> Option<f64> {
+/// How many times as much a way adds as the bare pass-through.
+pub(super) fn ratio(group: &Figures, row: &Row) -> Option<f64> {
     let bare = group.rows.iter().find(|row| row.course.way == Way::Bare)?;
     let ratio = adds(group, row)? / adds(group, bare)?;
     (ratio.is_finite() && row.course.way > Way::Bare).then_some(ratio)
 }
 
-/// Workerd's time per call, narrow and wide.
+/// The runtime's time per call, narrow and wide.
 fn processor(row: &Row) -> Option<(f64, f64)> {
     let (one, wide) = (row.spreads.first()?, row.spreads.last()?);
     one.processor_per_call().zip(wide.processor_per_call())
@@ -228,5 +174,13 @@ fn processors() -> String {
     std::thread::available_parallelism().map_or_else(|_| "?".to_owned(), |count| format!("{count} processors"))
 }
 
-const NOTE: &str = "Callers, upstream and workerd share the processors: calls per second at 16 and 64 \
-                    connections measure all of them together. CPU/call is workerd's alone, the work after the answer included.";
+fn note(platform: Platform) -> String {
+    let runtime = match platform {
+        Platform::Workers => "workerd",
+        Platform::Spin => "the host",
+    };
+    format!(
+        "Callers, upstream and {runtime} share the processors: calls per second at 16 and 64 connections measure all of \
+         them together. CPU/call is that of {runtime} alone, the work after the answer included."
+    )
+}

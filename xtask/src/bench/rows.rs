@@ -1,8 +1,10 @@
 //! What is compared with what?
 
+use crate::platform::Platform;
+
 use super::upstream::Upstream;
 
-/// Rows that are compared, the first of which is the direct one, the second the bare Worker.
+/// Rows that are compared, the first of which is the direct one, the second the bare pass-through.
 pub(super) struct Group {
     pub(super) name: &'static str,
     pub(super) title: &'static str,
@@ -19,12 +21,12 @@ pub(super) struct Course {
     pub(super) asked: Asked,
 }
 
-/// The way a call takes: straight, or through some Worker.
+/// The way a call takes: straight, or through something on the platform.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Way {
     /// Straight to the upstream.
     Direct,
-    /// Through a Worker of a few lines of JavaScript.
+    /// Through what only passes it on: a Worker of a few lines of JavaScript, or a component of a few lines of Rust.
     Bare,
     /// Through the gateway, answers not waiting for the record.
     Relaxed,
@@ -82,15 +84,21 @@ impl Course {
 }
 
 impl Way {
-    pub(super) const GATEWAYS: [Self; 7] = [
-        Self::Relaxed,
-        Self::RelaxedThree,
-        Self::RelaxedLimited,
-        Self::RelaxedPoliced,
-        Self::Strict,
-        Self::StrictPoliced,
-        Self::Counted,
-    ];
+    /// Those that lead through a gateway.
+    pub(super) const fn gateways(platform: Platform) -> &'static [Self] {
+        match platform {
+            Platform::Workers => &[
+                Self::Relaxed,
+                Self::RelaxedThree,
+                Self::RelaxedLimited,
+                Self::RelaxedPoliced,
+                Self::Strict,
+                Self::StrictPoliced,
+                Self::Counted,
+            ],
+            Platform::Spin => &[Self::Relaxed, Self::RelaxedPoliced, Self::Strict, Self::StrictPoliced],
+        }
+    }
 
     pub(super) const fn title(self) -> &'static str {
         match self {
@@ -106,18 +114,18 @@ impl Way {
         }
     }
 
-    /// The name of the Worker, if there is one.
-    pub(super) fn worker(self) -> Option<&'static str> {
+    /// The name of what serves it.
+    pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::Direct => None,
-            Self::Bare => Some("bare"),
-            Self::Relaxed => Some("relaxed"),
-            Self::RelaxedThree => Some("three"),
-            Self::RelaxedLimited => Some("limited"),
-            Self::RelaxedPoliced => Some("relaxed-policed"),
-            Self::Strict => Some("strict"),
-            Self::StrictPoliced => Some("strict-policed"),
-            Self::Counted => Some("counted"),
+            Self::Direct => "direct",
+            Self::Bare => "bare",
+            Self::Relaxed => "relaxed",
+            Self::RelaxedThree => "three",
+            Self::RelaxedLimited => "limited",
+            Self::RelaxedPoliced => "relaxed-policed",
+            Self::Strict => "strict",
+            Self::StrictPoliced => "strict-policed",
+            Self::Counted => "counted",
         }
     }
 
@@ -132,29 +140,58 @@ impl Way {
     }
 }
 
+/// What is compared on a platform.
+pub(super) fn groups(platform: Platform) -> Vec<Group> {
+    match platform {
+        Platform::Workers => on_workers(),
+        Platform::Spin => on_spin(),
+    }
+}
+
 /// An upstream that answers at once leaves strict nothing to hide behind; 5 and 50 ms do.
-pub(super) fn groups() -> Vec<Group> {
+fn on_workers() -> Vec<Group> {
     use Way::{Bare, Direct, Relaxed, RelaxedLimited, RelaxedPoliced, Strict, StrictPoliced};
-    let group = |name, title, upstream, ways: &[Way]| Group {
-        name,
-        title,
-        courses: ways.iter().map(|way| Course::legacy(*way, upstream)).collect(),
-    };
-    let json = |delay_ms| Upstream::Json { delay_ms };
     let all = [Direct, Bare, Relaxed, RelaxedLimited, RelaxedPoliced, Strict, StrictPoliced];
     vec![
-        group("json0", "upstream: JSON after 0 ms", json(0), &all),
-        group(
-            "json5",
-            "upstream: JSON after 5 ms",
-            json(5),
-            &[Direct, Bare, Relaxed, RelaxedPoliced, Strict, StrictPoliced],
+        legacy("json0", "upstream: JSON after 0 ms", Upstream::Json { delay_ms: 0 }, &all),
+        legacy("json5", "upstream: JSON after 5 ms", Upstream::Json { delay_ms: 5 }, &UNLIMITED),
+        legacy(
+            "json50",
+            "upstream: JSON after 50 ms",
+            Upstream::Json { delay_ms: 50 },
+            &[Direct, Bare, Relaxed, Strict],
         ),
-        group("json50", "upstream: JSON after 50 ms", json(50), &[Direct, Bare, Relaxed, Strict]),
-        group("sse", "upstream: an event stream, at once", Upstream::Sse, &[Direct, Bare, Relaxed, Strict]),
+        legacy("sse", "upstream: an event stream, at once", Upstream::Sse, &[Direct, Bare, Relaxed, Strict]),
         eras(),
         lists(),
     ]
+}
+
+fn on_spin() -> Vec<Group> {
+    let title = |way| match way {
+        Way::Direct => "direct, modern",
+        Way::Bare => "bare pass-through, modern",
+        Way::Relaxed => "gateway, relaxed, modern",
+        Way::RelaxedPoliced => "same, policies + two limits",
+        Way::Strict => "gateway, strict, modern",
+        _ => "same, strict, policies + two limits",
+    };
+    let modern = UNLIMITED.map(|way| Course::modern(title(way), way, Asked::Call));
+    vec![
+        legacy("json0", "upstream: JSON after 0 ms", Upstream::Json { delay_ms: 0 }, &UNLIMITED),
+        legacy("json5", "upstream: JSON after 5 ms", Upstream::Json { delay_ms: 5 }, &UNLIMITED),
+        legacy(
+            "sse",
+            "upstream: an event stream, at once",
+            Upstream::Sse,
+            &[Way::Direct, Way::Bare, Way::Relaxed, Way::Strict],
+        ),
+        Group { name: "modern", title: "a modern caller and server, JSON after 0 ms", courses: modern.to_vec() },
+    ]
+}
+
+fn legacy(name: &'static str, title: &'static str, upstream: Upstream, ways: &[Way]) -> Group {
+    Group { name, title, courses: ways.iter().map(|way| Course::legacy(*way, upstream)).collect() }
 }
 
 /// A call in each quadrant, and at `/mcp`. Both upstreams answer with JSON at once, of about the same size.
@@ -190,3 +227,6 @@ fn lists() -> Group {
         ],
     }
 }
+
+const UNLIMITED: [Way; 6] =
+    [Way::Direct, Way::Bare, Way::Relaxed, Way::RelaxedPoliced, Way::Strict, Way::StrictPoliced];

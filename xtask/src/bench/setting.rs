@@ -1,25 +1,23 @@
-//! What runs during the bench? The upstream in a thread, and one workerd with all Workers.
+//! What runs during the bench? The upstream in a thread; and what is called, on one runtime.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-};
+mod on_spin;
+mod on_workerd;
+
+use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path};
 
 use anyhow::{Context, Result};
 
 use crate::{
     client::Client,
-    configuration::{self, Configuration},
-    host::{self, Busy, Description, Worker},
-    processes::Process,
+    configuration::{Configuration, Deployment},
+    host::{self, Busy},
+    platform::Platform,
+    processes::Processes,
     token::{Bearer, ISSUER, Issuer},
     workspace::Workspace,
 };
 
 use super::{
-    cpu,
     load::{Caller, Target, Trace},
     policed,
     rows::{Asked, Course, Era, Way},
@@ -29,16 +27,38 @@ use super::{
 /// All that is called.
 pub(super) struct Setting {
     upstream: SocketAddr,
-    ports: BTreeMap<Way, u16>,
+    served: BTreeMap<Way, Served>,
     issuer: Issuer,
-    /// Ends workerd with the bench.
-    _host: Process,
+    /// They end with the bench.
+    _processes: Processes,
+}
+
+/// Something that listens, and is no upstream.
+#[derive(Clone, Copy)]
+struct Served {
+    port: u16,
     /// The process whose time is counted.
-    pub(super) workerd: i32,
+    process: i32,
+}
+
+/// What is to be served.
+struct Bill<'a> {
+    workspace: &'a Workspace,
+    /// A folder for all that is written.
+    state: &'a Path,
+    upstream: SocketAddr,
+    bare_port: u16,
+    /// The built gateway.
+    built: &'a Path,
+    gateways: Vec<(Way, Deployment)>,
 }
 
 impl Setting {
-    pub(super) async fn start(workspace: &Workspace, modules: PathBuf) -> Result<Self> {
+    /// Starts it all, with the gateway that is `built`.
+    ///
+    /// # Errors
+    /// If something does not start.
+    pub(super) async fn start(workspace: &Workspace, platform: Platform, built: &Path) -> Result<Self> {
         let state = workspace.folder("bench")?;
         fs::remove_dir_all(&state)?;
         fs::create_dir_all(&state)?;
@@ -46,24 +66,33 @@ impl Setting {
         let issuer = Issuer::in_folder(&state)?;
         let jwks = state.join("dev.jwks.json");
         fs::write(&jwks, issuer.jwks().to_string())?;
-        let mut ports = BTreeMap::from([(Way::Bare, host::port(0, Busy::Refuse)?)]);
-        let mut workers = vec![bare(&state, upstream, ports.get(&Way::Bare).copied().unwrap_or_default())?];
-        for way in Way::GATEWAYS {
+        let mut gateways = Vec::new();
+        for &way in Way::gateways(platform) {
+            let folder = state.join(way.name());
+            fs::create_dir_all(&folder)?;
             let port = host::port(0, Busy::Refuse)?;
             let text = text(way, port, upstream);
             let mut configuration = if way.is_policed() {
-                policed::configuration(workspace, &state.join(name(way)), &text)?
+                policed::configuration(workspace, &folder, &text)?
             } else {
                 Configuration::from_text(&text)?
             };
             configuration.trust(ISSUER, &jwks)?;
-            workers.push(gateway(&state, way, port, &configuration, &modules)?);
-            ports.insert(way, port);
+            gateways.push((way, Deployment::of(&configuration, BTreeMap::new(), &folder, port)?));
         }
-        let description = Description { persist: Some(state.join("storage")), workers };
-        let host = host::start(workspace, &state, "bench", &description).await?;
-        let workerd = cpu::child_of(host.id().context("the host has ended")?)?;
-        Ok(Self { upstream, ports, issuer, _host: host, workerd })
+        let bare_port = host::port(0, Busy::Refuse)?;
+        let bill = Bill { workspace, state: &state, upstream, bare_port, built, gateways };
+        let mut processes = Processes::default();
+        let served = match platform {
+            Platform::Workers => on_workerd::serve(bill, &mut processes).await?,
+            Platform::Spin => on_spin::serve(bill, &mut processes).await?,
+        };
+        Ok(Self { upstream, served, issuer, _processes: processes })
+    }
+
+    /// The process that works for calls on this way: none for those that go straight.
+    pub(super) fn process(&self, way: Way) -> Option<i32> {
+        self.served.get(&way).map(|served| served.process)
     }
 
     /// How to call on this course.
@@ -71,11 +100,11 @@ impl Setting {
         let Course { way, caller, asked, .. } = course;
         let name = course.upstream.name();
         let is_of_all = matches!(asked, Asked::CallOfAll | Asked::ListOfAll);
-        let (address, path) = match self.ports.get(&way) {
+        let (address, path) = match self.served.get(&way) {
             None => (self.upstream, format!("/{name}/mcp")),
-            Some(port) if way == Way::Bare => (loopback(*port), format!("/{name}/mcp")),
-            Some(port) if is_of_all => (loopback(*port), "/mcp".to_owned()),
-            Some(port) => (loopback(*port), format!("/mcp/{name}")),
+            Some(served) if way == Way::Bare => (loopback(served.port), format!("/{name}/mcp")),
+            Some(served) if is_of_all => (loopback(served.port), "/mcp".to_owned()),
+            Some(served) => (loopback(served.port), format!("/mcp/{name}")),
         };
         let tool = if is_of_all { format!("{name}__echo") } else { "echo".to_owned() };
         let token = self.issuer.token(&format!("http://{address}"), &Bearer::developer(TENANT))?;
@@ -98,27 +127,6 @@ pub(super) async fn callers(target: &Target, count: usize) -> Result<Vec<Caller>
         callers.push(Caller::new(Some(session.to_owned())));
     }
     Ok(callers)
-}
-
-fn bare(state: &Path, upstream: SocketAddr, port: u16) -> Result<Worker> {
-    let modules = state.join("bare");
-    fs::create_dir_all(&modules)?;
-    fs::write(modules.join("index.js"), include_str!("bare.js"))?;
-    let bindings = BTreeMap::from([("UPSTREAM".to_owned(), format!("http://{upstream}"))]);
-    Ok(Worker { name: "bare".to_owned(), port, modules, main: "index.js".to_owned(), bindings, ..Worker::default() })
-}
-
-fn gateway(state: &Path, way: Way, port: u16, configuration: &Configuration, modules: &Path) -> Result<Worker> {
-    let mut worker = configuration::worker(state, port, configuration, BTreeMap::new())?;
-    worker.name = name(way).to_owned();
-    worker.modules = modules.to_owned();
-    if way == Way::Counted {
-        worker.modules = state.join("counting");
-        worker.main = "counting.mjs".to_owned();
-        copy(modules, &worker.modules)?;
-        fs::write(worker.modules.join(&worker.main), include_str!("counting.mjs"))?;
-    }
-    Ok(worker)
 }
 
 /// Copies the files of a folder.
@@ -157,10 +165,6 @@ fn servers(way: Way) -> Vec<(String, Upstream)> {
         }
         _ => Upstream::ALL.map(|upstream| (upstream.name(), upstream)).to_vec(),
     }
-}
-
-fn name(way: Way) -> &'static str {
-    way.worker().unwrap_or_default()
 }
 
 fn loopback(port: u16) -> SocketAddr {

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     configuration::Configuration,
     host::{self, Busy},
+    platform::Platform,
     processes::Processes,
     stack::{self, Plan, Stack, Subject},
     token::persisted_secret,
@@ -82,7 +83,7 @@ impl Servers {
         for name in STDIO {
             urls.insert(name, format!("http://{listen}/{name}/mcp"));
         }
-        let plan = Plan { state, port: Some(0), busy: Busy::Elsewhere };
+        let plan = Plan::anywhere(Platform::Workers, state);
         let subject = Subject::given(configuration(&urls)?).with_secret(SECRET, &secret);
         let gateway = Stack::start(workspace, &plan, subject).await?;
         let kinds = fs::read_to_string(workspace.root.join("tests/clients/servers.json"));

@@ -5,11 +5,11 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use crate::workspace::Workspace;
+use crate::{platform::Platform, workspace::Workspace};
 
 use super::quadrant::Quadrant;
 
-/// The expected deviations of a quadrant, as `tests/conformance/expected-QUADRANT.toml` lists them.
+/// The expected deviations of a quadrant, as `tests/conformance/PLATFORM/QUADRANT.toml` lists them.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Expected {
@@ -29,8 +29,8 @@ pub(super) struct Failure {
 impl Expected {
     /// # Errors
     /// If there is no such file, or it does not say why.
-    pub(super) fn read(workspace: &Workspace, quadrant: Quadrant) -> Result<Self> {
-        let file = workspace.root.join(format!("tests/conformance/expected-{quadrant}.toml"));
+    pub(super) fn read(workspace: &Workspace, platform: Platform, quadrant: Quadrant) -> Result<Self> {
+        let file = workspace.root.join(format!("tests/conformance/{}/{quadrant}.toml", platform.name()));
         let text = fs::read_to_string(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
         let expected: Self = toml::from_str(&text).with_context(|| format!("`{}` is not valid", file.display()))?;
         if let Some(failure) = expected.failures.iter().find(|failure| failure.reason.trim().is_empty()) {

@@ -22,8 +22,8 @@ pub(crate) struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    pub(super) fn of(verdicts: &'a BTreeMap<Quadrant, Verdict>) -> Self {
-        let judged = |quadrant| verdicts.get(&quadrant).map(|verdict| (quadrant, verdict));
+    pub(super) fn of(verdicts: Option<&'a BTreeMap<Quadrant, Verdict>>) -> Self {
+        let judged = |quadrant| verdicts?.get(&quadrant).map(|verdict| (quadrant, verdict));
         let columns: Vec<_> = Quadrant::value_variants().iter().copied().filter_map(judged).collect();
         let mut notes = Vec::new();
         for row in columns.iter().flat_map(|(_, verdict)| &verdict.rows) {

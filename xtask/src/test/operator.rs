@@ -12,8 +12,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     command::Command,
-    host::Busy,
     leash::{self, Death},
+    platform::Platform,
     stack::{Plan, Stack, Subject},
     token::{Bearer, Issuer},
     workspace::Workspace,
@@ -66,7 +66,7 @@ impl<'a> Desk<'a> {
     async fn start(workspace: &'a Workspace) -> Result<Self> {
         let state = workspace.folder("test-operator")?;
         fs::remove_dir_all(&state)?;
-        let plan = Plan { state: state.clone(), port: Some(0), busy: Busy::Elsewhere };
+        let plan = Plan::anywhere(Platform::Workers, state.clone());
         let stack = Stack::start(workspace, &plan, Subject::example(workspace)?).await?;
         Command::new(workspace, "cargo build -p turnpike", "cargo")
             .args(["build", "--locked", "--package", "turnpike"])

@@ -13,6 +13,7 @@ use crate::{
     client::Client,
     configuration::Configuration,
     host::{self, Busy},
+    platform::Platform,
     processes::{Process, Program},
     stack::{Plan, Stack, Subject},
     token::{Bearer, Issuer},
@@ -37,7 +38,7 @@ impl Scene {
             write(&state.join("given").join(file), text)?;
         }
         let configuration = Configuration::read(&state.join("given/gateway.toml"))?;
-        let plan = Plan { state: state.clone(), port: Some(0), busy: Busy::Elsewhere };
+        let plan = Plan::anywhere(Platform::Workers, state.clone());
         let stack = Stack::start(workspace, &plan, Subject::given(configuration)).await?;
         Ok(Self { stack, issuer: Issuer::in_folder(&state)? })
     }
