@@ -9,7 +9,7 @@ use turnpike_tests::{
     Gateway, Stage,
     client::{Answer, Modern},
     faulty::Upstream,
-    fixture::{Fixture, Old},
+    fixture::{Fixture, Old, Shared},
     issuer::fresh,
     setup::Setup,
     stage::{TICK_KEY, TICK_PATH, eventually},
@@ -96,14 +96,16 @@ async fn a_kill_of_two_processes_with_a_redis_loses_no_record_of_what_was_answer
 }
 
 async fn killed_under_load(stage: Stage, isolates: usize) {
-    let setup = Setup::new().server("counted", &[&Upstream::shared().url("modern")]).isolates(isolates);
+    let setup = Setup::new().server("modern", &[&Shared::running().modern.url]).isolates(isolates);
     let gateway = Rc::new(stage.open(setup).await);
     let token = gateway.token();
     let load = Rc::new(Load::default());
     let callers = (0..16).map(|n| {
         let authority = gateway.isolates()[n % isolates].clone();
-        let caller = gateway.caller_with("counted", &token).through(&authority).modern();
-        tokio::task::spawn_local(Rc::clone(&load).go_on(caller))
+        let caller = gateway.caller_with("modern", &token).through(&authority).modern();
+        // Some are answered at once, and some are under way whenever it dies.
+        let delay_ms = if n % 4 < 2 { 0 } else { 100 };
+        tokio::task::spawn_local(Rc::clone(&load).go_on(caller, delay_ms))
     });
     let callers: Vec<_> = callers.collect();
     for _ in 0..3 {
@@ -114,7 +116,7 @@ async fn killed_under_load(stage: Stage, isolates: usize) {
     }
     load.goes_on().await;
     load.over.replace(true);
-    join_all(callers).await;
+    join_all(callers).await.into_iter().for_each(|ended| ended.expect("every caller goes on to the end"));
     let rows = chain(&gateway, &token).await;
     verify(Head::default(), rows.iter().map(String::as_str)).expect("the chain holds");
     let decided: Vec<Value> =
@@ -145,10 +147,11 @@ impl Load {
         *self.lost.borrow()
     }
 
-    async fn go_on(self: Rc<Self>, caller: Modern) {
+    async fn go_on(self: Rc<Self>, caller: Modern, delay_ms: u64) {
         while !*self.over.borrow() {
             let trace = format!("{:032x}", rand::random::<u128>());
-            let message = caller.message("tools/call", json!({ "name": "first", "arguments": {} }));
+            let arguments = json!({ "text": "on", "delay_ms": delay_ms });
+            let message = caller.message("tools/call", json!({ "name": "echo", "arguments": arguments }));
             let request = caller.post(&message).header("traceparent", &format!("00-{trace}-b7ad6b7169203331-01"));
             match request.send_if_it_lives().await {
                 Some(Answer { status: 200, broken: None, .. }) => self.answered.borrow_mut().push(trace),
