@@ -17,14 +17,10 @@ use turnpike_tests::{
 
 use crate::{audit::chain, operate};
 
-not_on_workerd! {
-    "A gateway has one isolate there, as far as a test can see.":
-    exactly_a_hundred_are_admitted_by_several_isolates,
-}
-
 spin_only! {
-    "Requests are spread over instances, or processes with a Redis, which share nothing but storage.":
+    "Requests are spread over instances, or processes with a Redis, which share nothing but storage; elsewhere isolates hold leases.":
     exactly_a_hundred_are_admitted_ten_times_in_a_row,
+    exactly_a_hundred_are_admitted_by_several_processes,
     a_kill_under_load_loses_no_record_of_what_was_answered,
     a_kill_of_two_processes_with_a_redis_loses_no_record_of_what_was_answered;
 
@@ -48,7 +44,7 @@ async fn exactly_a_hundred_are_admitted_ten_times_in_a_row(stage: Stage) {
     }
 }
 
-async fn exactly_a_hundred_are_admitted_by_several_isolates(stage: Stage) {
+async fn exactly_a_hundred_are_admitted_by_several_processes(stage: Stage) {
     let (setup, path) = limited(100);
     let gateway = stage.open(setup.isolates(2)).await;
     assert_eq!(gateway.isolates().len(), 2);
