@@ -2,7 +2,7 @@
 
 use gateway::{
     platform::Failed,
-    shelf::{Found, Key, Made, Shelf, Step, Waiting},
+    shelf::{Found, Key, Made, Step, Waiting},
 };
 use machine::Alarm;
 use mcp::Timestamp;
@@ -29,10 +29,8 @@ impl Redis {
         let arguments = arguments.map(|argument| RedisParameter::Binary(argument.as_bytes().to_vec()));
         self.0.execute(command, arguments).await.map_err(failed)
     }
-}
 
-impl Shelf for Redis {
-    async fn find(&self, key: &Key) -> Result<Found, Failed> {
+    pub(crate) async fn find(&self, key: &Key) -> Result<Found, Failed> {
         let found = self.run("HMGET", [&machine(key), "state", "alarm"]).await?;
         let mut found = found.into_iter().map(text);
         let state = found.next().flatten();
@@ -40,7 +38,7 @@ impl Shelf for Redis {
         Ok(Found { state, alarm })
     }
 
-    async fn make(&self, key: &Key, step: &Step) -> Result<Made, Failed> {
+    pub(crate) async fn make(&self, key: &Key, step: &Step) -> Result<Made, Failed> {
         let alarm = match step.alarm {
             Alarm::Keep => "keep".to_owned(),
             Alarm::At(at) => at.as_millis().to_string(),
@@ -56,13 +54,13 @@ impl Shelf for Redis {
         }
     }
 
-    async fn rows(&self, key: &Key, after: u64, limit: u32) -> Result<Vec<String>, Failed> {
+    pub(crate) async fn rows(&self, key: &Key, after: u64, limit: u32) -> Result<Vec<String>, Failed> {
         let (list, end) = (machine(key) + ENTRIES, after.saturating_add(u64::from(limit.max(1))));
         let rows = self.run("LRANGE", [&list, &after.to_string(), &(end - 1).to_string()]).await?;
         Ok(rows.into_iter().filter_map(text).collect())
     }
 
-    async fn due(&self, now: Timestamp) -> Result<Vec<Key>, Failed> {
+    pub(crate) async fn due(&self, now: Timestamp) -> Result<Vec<Key>, Failed> {
         let now = now.as_millis().to_string();
         let due = self.run("ZRANGEBYSCORE", [ALARMS, "-inf", &now, "LIMIT", "0", "16"]).await?;
         let key = |machine: String| {
@@ -72,7 +70,7 @@ impl Shelf for Redis {
         Ok(due.into_iter().filter_map(text).filter_map(key).collect())
     }
 
-    async fn take(&self, now: Timestamp) -> Result<Vec<Waiting>, Failed> {
+    pub(crate) async fn take(&self, now: Timestamp) -> Result<Vec<Waiting>, Failed> {
         let taken = self.run("EVAL", [TAKE, "0", &now.as_millis().to_string()]).await?;
         let texts: Vec<String> = taken.into_iter().filter_map(text).collect();
         let read = |taken: &[String]| match taken {
@@ -85,7 +83,7 @@ impl Shelf for Redis {
         Ok(texts.chunks(3).filter_map(read).collect())
     }
 
-    async fn settle(&self, id: i64) -> Result<(), Failed> {
+    pub(crate) async fn settle(&self, id: i64) -> Result<(), Failed> {
         self.run("EVAL", [SETTLE, "0", &id.to_string()]).await.map(drop)
     }
 }
@@ -109,40 +107,8 @@ const ENTRIES: &str = ":entries";
 /// Machines by the time they want to be woken.
 const ALARMS: &str = "turnpike:alarms";
 const KEY: &str = "turnpike:key";
-const MAKE: &str = "\
-    local machine = KEYS[1]
-    local was, state, alarm, now = ARGV[1], ARGV[2], ARGV[3], ARGV[6]
-    if (redis.call('HGET', machine, 'state') or '') ~= was then return 0 end
-    if state == '' then
-        redis.call('DEL', machine)
-        redis.call('ZREM', 'turnpike:alarms', machine)
-    else
-        redis.call('HSET', machine, 'state', state)
-        if alarm == 'off' then
-            redis.call('HDEL', machine, 'alarm')
-            redis.call('ZREM', 'turnpike:alarms', machine)
-        elseif alarm ~= 'keep' then
-            redis.call('HSET', machine, 'alarm', alarm)
-            redis.call('ZADD', 'turnpike:alarms', alarm, machine)
-        end
-    end
-    for _, entry in ipairs(cjson.decode(ARGV[4])) do redis.call('RPUSH', machine .. ':entries', entry) end
-    for _, outgoing in ipairs(cjson.decode(ARGV[5])) do
-        local id = redis.call('INCR', 'turnpike:outbox:last')
-        redis.call('HSET', 'turnpike:outbox', id, outgoing)
-        redis.call('ZADD', 'turnpike:outbox:due', now, id)
-    end
-    return 1";
-const TAKE: &str = "\
-    local taken = {}
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', 'turnpike:outbox:due', '-inf', ARGV[1], 'LIMIT', 0, 16)) do
-        local attempts = redis.call('HINCRBY', 'turnpike:outbox:attempts', id, 1)
-        redis.call('ZADD', 'turnpike:outbox:due', ARGV[1] + 1000 * 2 ^ math.min(attempts - 1, 8), id)
-        table.insert(taken, id)
-        table.insert(taken, redis.call('HGET', 'turnpike:outbox', id))
-        table.insert(taken, tostring(attempts))
-    end
-    return taken";
+const MAKE: &str = include_str!("step.lua");
+const TAKE: &str = include_str!("take.lua");
 const SETTLE: &str = "\
     redis.call('ZREM', 'turnpike:outbox:due', ARGV[1])
     redis.call('HDEL', 'turnpike:outbox', ARGV[1])

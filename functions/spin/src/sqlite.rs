@@ -2,7 +2,7 @@
 
 use gateway::{
     platform::Failed,
-    shelf::{Found, Key, Made, Shelf, Step, Waiting},
+    shelf::{Found, Key, Made, Step, Waiting},
 };
 use machine::Alarm;
 use mcp::Timestamp;
@@ -35,20 +35,18 @@ impl Sqlite {
         rows.first().and_then(|row| text(row, 0)).ok_or_else(|| Failed("no key came back".to_owned()))
     }
 
-    /// Runs a statement to its end.
-    async fn query(&self, statement: &str, values: impl IntoIterator<Item = Value>) -> Result<Vec<RowResult>, Error> {
-        self.connection.execute(statement, values).await?.collect().await
+    async fn query(&self, text: &str, values: impl IntoIterator<Item = Value>) -> Result<Vec<RowResult>, Error> {
+        query(&self.connection, text, values).await
     }
-}
 
-impl Shelf for Sqlite {
-    async fn find(&self, key: &Key) -> Result<Found, Failed> {
-        let rows = self.query("SELECT state, alarm FROM machines WHERE kind = ? AND name = ?", named(key)).await;
+    pub(crate) async fn find(&self, key: &Key, hold: Option<&Connection>) -> Result<Found, Failed> {
+        let on = hold.unwrap_or(&self.connection);
+        let rows = query(on, "SELECT state, alarm FROM machines WHERE kind = ? AND name = ?", named(key)).await;
         let found = rows.map_err(failed)?.first().map(|row| Found { state: text(row, 0), alarm: time(row, 1) });
         Ok(found.unwrap_or_default())
     }
 
-    async fn make(&self, key: &Key, step: &Step) -> Result<Made, Failed> {
+    pub(crate) async fn make(&self, key: &Key, step: &Step, hold: Option<&Connection>) -> Result<Made, Failed> {
         let alarm = match step.alarm {
             Alarm::Keep => Value::Integer(KEEP),
             Alarm::At(at) => number(at.as_millis()),
@@ -57,27 +55,29 @@ impl Shelf for Sqlite {
         let [rows, outbox] = step.arrays()?;
         let values = [step.was.clone().into(), step.state.clone().into(), alarm, rows.into(), outbox.into()];
         let values = named(key).into_iter().chain(values).chain([number(step.now.as_millis())]);
-        match self.query("INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values).await {
-            Ok(_) => Ok(Made::Yes),
-            Err(Error::Io(detail)) if detail.contains(MOVED) => Ok(Made::No),
-            Err(error) => Err(failed(error)),
+        let made = query(hold.unwrap_or(&self.connection), "INSERT INTO steps VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values);
+        match (made.await, hold) {
+            (Ok(_), Some(hold)) => query(hold, "COMMIT", []).await.map(|_| Made::Yes).map_err(failed),
+            (Ok(_), None) => Ok(Made::Yes),
+            (Err(Error::Io(detail)), _) if detail.contains(MOVED) => Ok(Made::No),
+            (Err(error), _) => Err(failed(error)),
         }
     }
 
-    async fn rows(&self, key: &Key, after: u64, limit: u32) -> Result<Vec<String>, Failed> {
+    pub(crate) async fn rows(&self, key: &Key, after: u64, limit: u32) -> Result<Vec<String>, Failed> {
         let query = "SELECT value FROM entries WHERE kind = ? AND name = ? AND seq > ? ORDER BY seq LIMIT ?";
         let values = named(key).into_iter().chain([number(after), limit.into()]);
         let rows = self.query(query, values).await.map_err(failed)?;
         Ok(rows.iter().filter_map(|row| text(row, 0)).collect())
     }
 
-    async fn due(&self, now: Timestamp) -> Result<Vec<Key>, Failed> {
+    pub(crate) async fn due(&self, now: Timestamp) -> Result<Vec<Key>, Failed> {
         let query = "SELECT kind, name FROM machines WHERE alarm <= ? ORDER BY alarm LIMIT 16";
         let rows = self.query(query, [number(now.as_millis())]).await.map_err(failed)?;
         Ok(rows.iter().filter_map(|row| Some(Key { kind: text(row, 0)?, name: text(row, 1)? })).collect())
     }
 
-    async fn take(&self, now: Timestamp) -> Result<Vec<Waiting>, Failed> {
+    pub(crate) async fn take(&self, now: Timestamp) -> Result<Vec<Waiting>, Failed> {
         let now = number(now.as_millis());
         let rows = self.query(TAKE, [now.clone(), now]).await.map_err(failed)?;
         let waiting =
@@ -85,9 +85,21 @@ impl Shelf for Sqlite {
         Ok(rows.iter().filter_map(waiting).collect())
     }
 
-    async fn settle(&self, id: i64) -> Result<(), Failed> {
+    pub(crate) async fn settle(&self, id: i64) -> Result<(), Failed> {
         self.query("DELETE FROM outbox WHERE id = ?", [Value::Integer(id)]).await.map_err(failed).map(drop)
     }
+}
+
+/// A connection with a transaction of its own, which ends with it: nobody writes until then.
+pub(crate) async fn hold() -> Result<Option<Connection>, Failed> {
+    let hold = Connection::open_default().await.map_err(failed)?;
+    // Where it cannot be had, the step is tried without.
+    Ok(query(&hold, "BEGIN IMMEDIATE", []).await.is_ok().then_some(hold))
+}
+
+/// Runs a statement to its end.
+async fn query(on: &Connection, text: &str, values: impl IntoIterator<Item = Value>) -> Result<Vec<RowResult>, Error> {
+    on.execute(text, values).await?.collect().await
 }
 
 fn named(key: &Key) -> [Value; 2] {
@@ -129,18 +141,6 @@ const LAYOUT: [&str; 8] = [
     "CREATE TABLE IF NOT EXISTS keys (id INTEGER PRIMARY KEY CHECK (id = 0), value TEXT NOT NULL)",
     "CREATE VIEW IF NOT EXISTS steps AS SELECT
         '' AS kind, '' AS name, '' AS was, '' AS state, 0 AS alarm, '[]' AS entries, '[]' AS outbox, 0 AS now WHERE 0",
-    "CREATE TRIGGER IF NOT EXISTS made INSTEAD OF INSERT ON steps BEGIN
-        SELECT raise(ABORT, 'the machine has moved on')
-            WHERE (SELECT state FROM machines WHERE kind = new.kind AND name = new.name) IS NOT new.was;
-        INSERT INTO machines (kind, name, state) VALUES (new.kind, new.name, new.state)
-            ON CONFLICT (kind, name) DO UPDATE SET state = excluded.state;
-        INSERT INTO entries SELECT new.kind, new.name, machines.entries + key + 1, value
-            FROM machines, json_each(new.entries) WHERE kind = new.kind AND name = new.name;
-        UPDATE machines SET entries = entries + json_array_length(new.entries),
-            alarm = CASE WHEN new.alarm IS -1 THEN alarm ELSE new.alarm END
-            WHERE kind = new.kind AND name = new.name;
-        INSERT INTO outbox (value, attempts, due) SELECT value, 0, new.now FROM json_each(new.outbox);
-        DELETE FROM machines WHERE kind = new.kind AND name = new.name AND state IS NULL AND machines.entries = 0;
-    END",
+    include_str!("step.sql"),
     "PRAGMA user_version = 1",
 ];

@@ -5,8 +5,12 @@ use gateway::{
     shelf::{Found, Key, Made, Shelf, Step, Waiting},
 };
 use mcp::Timestamp;
+use spin_sdk::sqlite::Connection;
 
-use crate::{redis::Redis, sqlite::Sqlite};
+use crate::{
+    redis::Redis,
+    sqlite::{self, Sqlite},
+};
 
 macro_rules! of_either {
     ($storage:ident, $ask:ident($($with:expr),*)) => {
@@ -39,12 +43,28 @@ impl Storage {
 }
 
 impl Shelf for Storage {
-    async fn find(&self, key: &Key) -> Result<Found, Failed> {
-        of_either!(self, find(key))
+    /// A transaction of SQLite; Redis has none, and nobody waits for a lock there.
+    type Hold = Connection;
+
+    async fn hold(&self) -> Result<Option<Connection>, Failed> {
+        match self {
+            Self::Sqlite(_) => sqlite::hold().await,
+            Self::Redis(_) => Ok(None),
+        }
     }
 
-    async fn make(&self, key: &Key, step: &Step) -> Result<Made, Failed> {
-        of_either!(self, make(key, step))
+    async fn find(&self, key: &Key, hold: Option<&Connection>) -> Result<Found, Failed> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.find(key, hold).await,
+            Self::Redis(redis) => redis.find(key).await,
+        }
+    }
+
+    async fn make(&self, key: &Key, step: &Step, hold: Option<&Connection>) -> Result<Made, Failed> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.make(key, step, hold).await,
+            Self::Redis(redis) => redis.make(key, step).await,
+        }
     }
 
     async fn rows(&self, key: &Key, after: u64, limit: u32) -> Result<Vec<String>, Failed> {

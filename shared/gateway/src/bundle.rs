@@ -60,7 +60,7 @@ impl<P: Platform> Gateway<P> {
         let (json, checked) = join(self.platform.read(&bundle_key), self.platform.read(&checked_key)).await;
         let json = json.map_err(|error| unusable(error.to_string()))?;
         let raw = Bundle::open(&id, &json.ok_or(NoConfig::Absent)?).map_err(unusable)?;
-        let is_checked = checked.is_ok_and(|by| by.as_deref() == Some(VERSION));
+        let is_checked = checked.is_ok_and(|by| by.as_deref() == Some(config::CHECKS));
         let config = if is_checked { raw.reopen(&id) } else { raw.validate(&id) };
         let config = config
             .map_err(|problems| unusable(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
@@ -68,7 +68,7 @@ impl<P: Platform> Gateway<P> {
         if !is_checked {
             let gateway = self.clone();
             // Where this fails, the next isolate checks it again.
-            self.platform.defer(async move { drop(gateway.platform.write(&checked_key, VERSION).await) });
+            self.platform.defer(async move { drop(gateway.platform.write(&checked_key, config::CHECKS).await) });
         }
         self.set_live(Rc::clone(&config));
         Ok(config)
@@ -97,8 +97,6 @@ impl<P: Platform> Gateway<P> {
     }
 }
 
-/// Another version may check more.
-const VERSION: &str = env!("CARGO_PKG_VERSION");
 const CHECK_MS: u64 = 20_000;
 /// The one release of a deployment.
 pub(crate) const RELEASE: &str = "live";

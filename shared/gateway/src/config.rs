@@ -13,7 +13,7 @@ mod servers;
 mod spend;
 mod validate;
 
-pub use bundle::{Bundle, LIVE_KEY, checked_key, key};
+pub use bundle::{Bundle, CHECKS, LIVE_KEY, checked_key, key};
 pub use decimal::Decimal;
 pub use endpoints::Endpoint;
 pub use files::Folder;

@@ -10,7 +10,7 @@ use session::{Command, Route, Row, Sealer, Session, Ticket, Unknown, Upstream};
 use crate::{
     memory::Known,
     pipeline::Passing,
-    platform::{Failed, Platform},
+    platform::{Failed, Life, Platform},
     refusal::Refusal,
     serve::Gateway,
 };
@@ -32,7 +32,9 @@ impl<P: Platform> Gateway<P> {
         let known = self.memory.0.borrow_mut().sessions.get(&ticket.name()).cloned();
         // One that may have rested too long has ended, unless another isolate used it: its machine knows.
         let now = self.platform.now();
-        let known = known.filter(|known| now.millis_since(known.told) < known.route.row.idle_ms);
+        // So has one whose façade nobody keeps, if it was deleted at another instance: there is no server to say so.
+        let is_sure = |known: &Known| P::LIFE == Life::Conversation || !known.route.row.is_bridged;
+        let known = known.filter(|known| now.millis_since(known.told) < known.route.row.idle_ms && is_sure(known));
         let route = match known {
             Some(known) => {
                 self.keep_awake(ticket, &known);

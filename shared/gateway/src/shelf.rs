@@ -20,11 +20,17 @@ pub use telling::{Machines, TOGETHER_MAX};
 
 /// A database of machines.
 pub trait Shelf {
-    /// The machine as it is.
-    fn find(&self, key: &Key) -> impl Future<Output = Result<Found, Failed>>;
+    /// Keeps others from making steps until it is used or dropped.
+    type Hold;
 
-    /// Makes all of `step`, or nothing of it where the machine's state is not the one it begins with.
-    fn make(&self, key: &Key, step: &Step) -> impl Future<Output = Result<Made, Failed>>;
+    /// A hold of the shelf, for a step that others were faster than again and again; `None` where there is none.
+    fn hold(&self) -> impl Future<Output = Result<Option<Self::Hold>, Failed>>;
+
+    /// The machine as it is.
+    fn find(&self, key: &Key, hold: Option<&Self::Hold>) -> impl Future<Output = Result<Found, Failed>>;
+
+    /// Makes all of `step`, or nothing of it where the machine's state is not the one it begins with. That ends `hold`.
+    fn make(&self, key: &Key, step: &Step, hold: Option<&Self::Hold>) -> impl Future<Output = Result<Made, Failed>>;
 
     /// At most `limit` of its rows after the first `after`.
     fn rows(&self, key: &Key, after: u64, limit: u32) -> impl Future<Output = Result<Vec<String>, Failed>>;

@@ -39,7 +39,7 @@ pub enum Unaskable {
     #[error("the server asks `{0}`, which is no question of the protocol")]
     Kind(String),
     /// The caller did not declare it.
-    #[error("the server asks for {0}, which this client did not declare at `initialize`")]
+    #[error("the server asks for {0}, which was not agreed on at `initialize`")]
     Undeclared(&'static str),
     /// A page to visit, before revision 2025-11-25.
     #[error("the server wants the user to visit a page, which revision {0} cannot ask")]

@@ -59,8 +59,8 @@ fn lacking(error: &Members<'_>) -> String {
     let required = data.object("requiredCapabilities").unwrap_or_default();
     let names: Vec<_> = required.iter().map(|(name, _)| format!("`{}`", mcp::json::clip(name))).collect();
     match names.is_empty() {
-        true => "the server needs a capability that this client did not declare at `initialize`".to_owned(),
-        false => format!("the server needs {}, which this client did not declare at `initialize`", names.join(", ")),
+        true => "the server needs a capability that was not agreed on at `initialize`".to_owned(),
+        false => format!("the server needs {}, which was not agreed on at `initialize`", names.join(", ")),
     }
 }
 

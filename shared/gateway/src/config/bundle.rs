@@ -22,12 +22,15 @@ pub fn key(id: &str) -> String {
     format!("bundle/{id}")
 }
 
-/// The document that says which version of the gateway found that the bundle `id` holds together, so that no isolate has to
-/// find that again. Example: `bundle/6b86b2…/checked` holds `0.1.0`; no expiry.
+/// The document that says by which [`CHECKS`] the bundle `id` was found to hold together, so that no isolate has to find
+/// that again. Example: `bundle/6b86b2…/checked` holds `1`; no expiry.
 #[must_use]
 pub fn checked_key(id: &str) -> String {
     format!("bundle/{id}/checked")
 }
+
+/// What a configuration is checked for. Whoever makes the gateway refuse more, counts it up.
+pub const CHECKS: &str = "1";
 
 impl Bundle {
     /// The bundle of `raw`, with every file it names read by `read` and put inside.

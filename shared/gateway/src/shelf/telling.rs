@@ -185,11 +185,12 @@ async fn step<T>(
     now: impl Fn() -> Timestamp,
     mut decide: impl FnMut(&mut Step, Option<Timestamp>) -> Option<T>,
 ) -> Result<Option<T>, Failed> {
-    for _ in 0..ATTEMPTS {
-        let found = shelf.find(key).await?;
+    for attempt in 0..ATTEMPTS {
+        let hold = if attempt < FREE_ATTEMPTS { None } else { shelf.hold().await? };
+        let found = shelf.find(key, hold.as_ref()).await?;
         let mut step = Step::from(found.state, now());
         let Some(decided) = decide(&mut step, found.alarm) else { return Ok(None) };
-        if step.is_empty() || shelf.make(key, &step).await? == Made::Yes {
+        if step.is_empty() || shelf.make(key, &step, hold.as_ref()).await? == Made::Yes {
             return Ok(Some(decided));
         }
     }
@@ -226,5 +227,7 @@ fn run_one<M: Machine>(step: &mut Step, told: Told<'_>) -> Result<String, Fault>
 const QUEUE_MAX: usize = 4_096;
 /// No more commands are one step.
 pub const TOGETHER_MAX: usize = 64;
+/// How often a step is tried before the shelf is held for it: among many instances some are always slower than others.
+const FREE_ATTEMPTS: u32 = 4;
 /// How often a step is decided anew before it is given up: each time a step of another instance was made.
 const ATTEMPTS: u32 = 64;

@@ -1,7 +1,7 @@
 //! Is a machine right however many instances tell it something, in whatever order, and whoever goes in the middle?
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::BTreeMap,
     future::poll_fn,
     pin::Pin,
@@ -85,6 +85,35 @@ fn commands_that_wait_are_one_step() {
 }
 
 #[test]
+fn whoever_is_slow_gets_its_turn_among_many_that_are_fast() {
+    let shelf = Table::default();
+    let instances: Vec<Machines<Rope>> = (0..6).map(|_| Machines::default()).collect();
+    let is_done = Cell::new(false);
+    let command = json!({ "Append": [{ "n": 1 }] }).to_string();
+    let mut fast: Vec<Running<'_>> = Vec::new();
+    for machines in &instances[1..] {
+        fast.push(Box::pin(async {
+            while !is_done.get() {
+                let told = machines.tell(&shelf, chain(), command.clone(), Timestamp::default).await;
+                assert!(told.is_ok(), "{told:?}");
+            }
+        }));
+    }
+    let mut slow: Running<'_> = Box::pin(async {
+        let told = instances[0].tell(&shelf, chain(), command.clone(), Timestamp::default).await;
+        assert!(told.is_ok(), "{told:?}");
+    });
+    for round in 0..2_000 {
+        if round % 25 == 0 && advance(&mut slow) {
+            is_done.set(true);
+            break;
+        }
+        fast.iter_mut().for_each(|one| drop(advance(one)));
+    }
+    assert!(is_done.get(), "it never came to its turn");
+}
+
+#[test]
 fn a_command_that_makes_no_sense_fails_alone() {
     let (shelf, machines) = (Table::default(), Machines::<Rope>::default());
     let now = Timestamp::default;
@@ -154,6 +183,15 @@ struct Table {
     rows: RefCell<Vec<String>>,
     outbox: RefCell<Vec<Outgoing>>,
     makes: RefCell<u32>,
+    is_held: Rc<Cell<bool>>,
+}
+
+struct Grip(Rc<Cell<bool>>);
+
+impl Drop for Grip {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
 }
 
 impl Table {
@@ -163,15 +201,27 @@ impl Table {
 }
 
 impl Shelf for Table {
-    async fn find(&self, key: &Key) -> Result<Found, Failed> {
+    type Hold = Grip;
+
+    async fn hold(&self) -> Result<Option<Grip>, Failed> {
+        while self.is_held.replace(true) {
+            turn().await;
+        }
+        Ok(Some(Grip(Rc::clone(&self.is_held))))
+    }
+
+    async fn find(&self, key: &Key, _: Option<&Grip>) -> Result<Found, Failed> {
         turn().await;
         let found = self.machines.borrow().get(key).cloned().unwrap_or_default();
         turn().await;
         Ok(found)
     }
 
-    async fn make(&self, key: &Key, step: &Step) -> Result<Made, Failed> {
+    async fn make(&self, key: &Key, step: &Step, hold: Option<&Grip>) -> Result<Made, Failed> {
         turn().await;
+        while hold.is_none() && self.is_held.get() {
+            turn().await;
+        }
         let mut found = self.machines.borrow().get(key).cloned().unwrap_or_default();
         if found.state != step.was {
             return Ok(Made::No);
