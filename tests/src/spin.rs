@@ -8,7 +8,7 @@ use std::{
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
-    sync::{Mutex, Once},
+    sync::{Mutex, OnceLock},
 };
 
 use serde_json::{Value, json};
@@ -36,8 +36,8 @@ pub struct Spin {
 impl Spin {
     /// Has the component made machine code, which takes minutes when it is new and is no part of any scenario.
     pub fn prepare() {
-        static PREPARED: Once = Once::new();
-        PREPARED.call_once(|| drop(Self::start(&Setup::new(), Keeping::Everything)));
+        static PREPARED: OnceLock<()> = OnceLock::new();
+        PREPARED.get_or_init(|| drop(Self::start(&Setup::new(), Keeping::Everything)));
     }
 
     /// Starts Spin with `setup` on free ports, one for each isolate; several share a Redis. It serves when this returns.
