@@ -22,7 +22,8 @@ spin_only! {
     exactly_a_hundred_are_admitted_ten_times_in_a_row,
     exactly_a_hundred_are_admitted_by_several_processes,
     a_kill_under_load_loses_no_record_of_what_was_answered,
-    a_kill_of_two_processes_with_a_redis_loses_no_record_of_what_was_answered;
+    a_kill_of_two_processes_with_a_redis_loses_no_record_of_what_was_answered,
+    without_its_redis_nothing_is_sent_on_or_answered;
 
     "Only Spin has no alarms, so that a route has to stand in for them.":
     the_tick_is_there_for_who_has_its_key,
@@ -39,7 +40,7 @@ spin_only! {
 async fn exactly_a_hundred_are_admitted_ten_times_in_a_row(stage: Stage) {
     let (setup, path) = limited(100);
     let gateway = stage.open(setup).await;
-    for round in 1..=10 {
+    for round in 1..=ROUNDS {
         admitted_exactly(&gateway, &path, round).await;
     }
 }
@@ -48,7 +49,7 @@ async fn exactly_a_hundred_are_admitted_by_several_processes(stage: Stage) {
     let (setup, path) = limited(100);
     let gateway = stage.open(setup.isolates(2)).await;
     assert_eq!(gateway.isolates().len(), 2);
-    for round in 1..=3 {
+    for round in 1..=ROUNDS {
         admitted_exactly(&gateway, &path, round).await;
     }
 }
@@ -162,6 +163,23 @@ impl Load {
     }
 }
 
+async fn without_its_redis_nothing_is_sent_on_or_answered(stage: Stage) {
+    let (setup, _) = limited(100);
+    let gateway = stage.open(setup.isolates(2)).await;
+    let caller = gateway.caller("counted").modern();
+    let [before, without, after] = ["before", "without", "after"].map(fresh);
+    assert_eq!(caller.call("first", json!({ "text": before })).await, "first");
+    gateway.redis().kill();
+    for isolate in gateway.isolates() {
+        let caller = gateway.caller("counted").through(&isolate).modern();
+        let refused = caller.try_call("first", json!({ "text": without })).await;
+        assert_eq!(refused.status, 503, "{refused:?}");
+    }
+    assert_eq!(Upstream::shared().received_with(&without), 0);
+    gateway.redis().begin();
+    eventually("it goes on", async || caller.try_call("first", json!({ "text": after })).await.status == 200).await;
+}
+
 async fn the_tick_is_there_for_who_has_its_key(stage: Stage) {
     let gateway = stage.common().await;
     for header in ["Bearer x", "Bearer "] {
@@ -244,4 +262,5 @@ fn limited(requests_per_minute: u32) -> (Setup, String) {
     (setup.limit_by_agent(requests_per_minute), format!("/{path}"))
 }
 
+const ROUNDS: usize = 10;
 const IDLE_MS: u64 = 1_000;

@@ -8,7 +8,7 @@ use std::{
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
-    sync::{Mutex, Once},
+    sync::{Mutex, OnceLock},
 };
 
 use serde_json::{Value, json};
@@ -28,7 +28,7 @@ pub struct Spin {
     processes: Mutex<Vec<Program>>,
     arguments: Vec<String>,
     /// What several processes share.
-    _redis: Option<Redis>,
+    redis: Option<Redis>,
     /// After the processes in this order, and so removed after they ended.
     folder: Option<TempDir>,
 }
@@ -36,8 +36,8 @@ pub struct Spin {
 impl Spin {
     /// Has the component made machine code, which takes minutes when it is new and is no part of any scenario.
     pub fn prepare() {
-        static PREPARED: Once = Once::new();
-        PREPARED.call_once(|| drop(Self::start(&Setup::new(), Keeping::Everything)));
+        static PREPARED: OnceLock<()> = OnceLock::new();
+        PREPARED.get_or_init(|| drop(Self::start(&Setup::new(), Keeping::Everything)));
     }
 
     /// Starts Spin with `setup` on free ports, one for each isolate; several share a Redis. It serves when this returns.
@@ -45,7 +45,7 @@ impl Spin {
     #[must_use]
     pub fn start(setup: &Setup, keeping: Keeping) -> Self {
         let redis = (setup.isolates > 1).then(Redis::start);
-        let setup = &redis.iter().fold(setup.clone(), |setup, redis| setup.secret(REDIS, &redis.url));
+        let setup = &redis.iter().fold(setup.clone(), |setup, redis| setup.secret(REDIS, &redis.url()));
         let authorities = free_authorities(setup.isolates);
         let origin = format!("http://{}", authorities[0]);
         let folder = tempfile::tempdir().unwrap();
@@ -59,7 +59,7 @@ impl Spin {
         };
         let place = folder.as_ref().map(TempDir::path).or(litter.as_deref()).expect("there is a folder");
         let processes = run(&authorities, &arguments, place, litter.as_deref());
-        Self { authorities, origin, processes: Mutex::new(processes), arguments, _redis: redis, folder }
+        Self { authorities, origin, processes: Mutex::new(processes), arguments, redis, folder }
     }
 
     /// The public origin.
@@ -71,6 +71,12 @@ impl Spin {
     /// Where each process listens, as `host:port`.
     pub fn authorities(&self) -> impl Iterator<Item = &str> {
         self.authorities.iter().map(String::as_str)
+    }
+
+    /// What several processes share.
+    #[must_use]
+    pub fn redis(&self) -> &Redis {
+        self.redis.as_ref().expect("there are several processes")
     }
 
     /// Kills every process without a warning and starts them again, on the same ports and with what they had stored.

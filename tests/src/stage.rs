@@ -14,6 +14,7 @@ use crate::{
     fixture::Shared,
     issuer::Token,
     memory::Deployment,
+    redis::Redis,
     setup::{Keeping, Setup},
     spin::Spin,
     workerd::Workerd,
@@ -98,6 +99,15 @@ impl Gateway {
         match self {
             Self::Memory(deployment) => deployment,
             Self::Workerd(_) | Self::Spin(_) => panic!("this scenario needs what only the memory platform can do"),
+        }
+    }
+
+    /// The Redis that the isolates share, of a scenario that only runs on Spin.
+    #[must_use]
+    pub fn redis(&self) -> &Redis {
+        match self {
+            Self::Spin(spin) => spin.redis(),
+            Self::Memory(_) | Self::Workerd(_) => panic!("this scenario needs what only Spin has"),
         }
     }
 
