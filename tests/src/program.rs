@@ -2,9 +2,13 @@
 
 use std::{
     io::{BufRead as _, BufReader, Read},
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc::{self, Sender},
+    sync::{
+        atomic::{AtomicU16, Ordering},
+        mpsc::{self, Sender},
+    },
     time::Duration,
 };
 
@@ -103,6 +107,21 @@ fn hear(pipe: impl Read + Send + 'static, said: Sender<String>) {
     });
 }
 
+/// A port of 127.0.0.1 for a program that is about to be started, or started again. Below those the system hands out by
+/// itself, so that no connection of another test has it by then; each process begins at a place of its own.
+pub(crate) fn free_port() -> u16 {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let begin = u16::try_from(std::process::id() % u32::from(PORTS)).expect("it is less than a u16");
+    for _ in 0..PORTS {
+        let taken = TAKEN.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST_PORT + begin.wrapping_add(taken) % PORTS;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("all ports from {FIRST_PORT} on are in use");
+}
+
 /// The repository's root.
 pub(crate) fn root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in a folder of the repository");
@@ -116,6 +135,10 @@ fn workerd() -> Option<PathBuf> {
     let mut packages = packages.flatten().filter(|one| one.file_name().to_string_lossy().starts_with("workerd-"));
     packages.next().map(|package| package.path().join("bin/workerd"))
 }
+
+/// Linux hands out those from 32768 on.
+const FIRST_PORT: u16 = 20_000;
+const PORTS: u16 = 12_000;
 
 const LEASH: &str =
     "data:text/javascript,process.stdin.on('end',()=>process.kill(process.pid,'SIGTERM')).on('error',()=>{}).resume()";

@@ -1,10 +1,10 @@
 //! What do several Spin processes share? A Redis of the scenario's own.
 
-use std::{net::TcpListener, path::Path, process::Command, sync::Mutex};
+use std::{path::Path, process::Command, sync::Mutex};
 
 use tempfile::TempDir;
 
-use crate::program::Program;
+use crate::program::{Program, free_port};
 
 /// A Redis, which keeps nothing when it ends.
 pub struct Redis {
@@ -23,7 +23,7 @@ impl Redis {
             is_there,
             "`{SERVER}` cannot be run: it is needed for the tests (on Debian `apt install redis-server`)"
         );
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let redis = Self { server: Mutex::new(None), port, folder: tempfile::tempdir().unwrap() };
         redis.begin();
         redis

@@ -6,7 +6,6 @@ mod manifest;
 
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     sync::{Mutex, OnceLock},
 };
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    program::{LITTER, Program, root},
+    program::{LITTER, Program, free_port, root},
     redis::Redis,
     setup::{Keeping, Setup},
 };
@@ -46,7 +45,7 @@ impl Spin {
     pub fn start(setup: &Setup, keeping: Keeping) -> Self {
         let redis = (setup.isolates > 1).then(Redis::start);
         let setup = &redis.iter().fold(setup.clone(), |setup, redis| setup.secret(REDIS, &redis.url()));
-        let authorities = free_authorities(setup.isolates);
+        let authorities: Vec<_> = (0..setup.isolates).map(|_| format!("127.0.0.1:{}", free_port())).collect();
         let origin = format!("http://{}", authorities[0]);
         let folder = tempfile::tempdir().unwrap();
         let manifest = folder.path().join("spin.toml");
@@ -117,12 +116,6 @@ fn run(authorities: &[String], arguments: &[String], folder: &Path, litter: Opti
         Program::leashed(&host, &[own.as_slice(), arguments].concat(), &environment, "Serving http")
     });
     processes.collect()
-}
-
-/// Ports nobody has, which are taken all at once.
-fn free_authorities(count: usize) -> Vec<String> {
-    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect()
 }
 
 fn variables(setup: &Setup) -> Vec<String> {

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     sync::Mutex,
 };
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    program::{Program, root},
+    program::{Program, free_port, root},
     setup::{Keeping, Setup, Worker},
 };
 
@@ -31,7 +30,7 @@ impl Workerd {
     /// Starts workerd with `setup` on a free port; it serves when this returns.
     #[must_use]
     pub fn start(setup: &Setup, keeping: Keeping) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let origin = format!("http://127.0.0.1:{port}");
         let folder = tempfile::tempdir().unwrap();
         let state = Some(folder.path().join(STATE)).filter(|_| keeping == Keeping::Everything);
