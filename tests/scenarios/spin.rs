@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use turnpike_tests::{
     Gateway, Stage,
     client::{Answer, Modern},
-    faulty::Upstream,
+    faulty::{LINGERS, Upstream},
     fixture::{Fixture, Old, Shared},
     issuer::fresh,
     setup::Setup,
@@ -34,6 +34,7 @@ spin_only! {
 
     "Only there a façade between the eras lives for one request.":
     what_would_have_to_wait_is_not_offered,
+    a_stream_that_lingers_stops_nobody,
     the_oldest_transport_is_not_offered,
 }
 
@@ -236,6 +237,18 @@ async fn what_would_have_to_wait_is_not_offered(stage: Stage) {
     let [legacy, modern] = [gateway.caller("modern").open().await, gateway.caller("one")];
     assert_eq!(legacy.call(asked, json!({})).await, "The client can give nothing.");
     assert_eq!(modern.modern().call(asked, json!({})).await, "The client can give nothing.");
+}
+
+/// The façade takes its leave while the server's stream is still open: for seconds, and nobody in its instance waits for it.
+async fn a_stream_that_lingers_stops_nobody(stage: Stage) {
+    let setup = Setup::new().server("lingers", &[&Upstream::shared().url(LINGERS)]);
+    let gateway = stage.open(setup).await;
+    let callers = (0..8).map(async |_| {
+        assert_eq!(gateway.caller("lingers").modern().call("first", json!({})).await, "first");
+    });
+    join_all(callers).await;
+    assert_eq!(Upstream::shared().lingering(), 8, "whoever was given up was waited for");
+    eventually("they are given up", async || Upstream::shared().lingering() == 0).await;
 }
 
 async fn the_oldest_transport_is_not_offered(stage: Stage) {

@@ -9,7 +9,10 @@ mod working;
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -32,6 +35,7 @@ pub struct Upstream {
 struct Known {
     received: Mutex<Vec<Received>>,
     documents: Mutex<BTreeMap<String, String>>,
+    lingering: AtomicUsize,
 }
 
 /// A request as it came.
@@ -78,6 +82,12 @@ impl Upstream {
     #[must_use]
     pub fn received_with(&self, text: &str) -> usize {
         self.known.received.lock().unwrap().iter().filter(|one| one.body.contains(text)).count()
+    }
+
+    /// How many streams of [`LINGERS`] somebody still reads.
+    #[must_use]
+    pub fn lingering(&self) -> usize {
+        self.known.lingering.load(Ordering::Relaxed)
     }
 
     fn start() -> Self {
@@ -133,6 +143,14 @@ async fn serve(mut stream: TcpStream, known: &Known) -> io::Result<()> {
     let fault = received.path.trim_start_matches('/').split('~').next().unwrap_or_default().to_owned();
     let message: Value = serde_json::from_str(&received.body).unwrap_or_default();
     if let Some((status, body)) = working::says(&fault, &received.head, &message, known.probes(&received.path)) {
+        if fault == LINGERS && message["method"] == "tools/call" {
+            begin_events(&mut stream).await?;
+            event(&mut stream, &body).await?;
+            known.lingering.fetch_add(1, Ordering::Relaxed);
+            let left = hold(&mut stream).await;
+            known.lingering.fetch_sub(1, Ordering::Relaxed);
+            return left;
+        }
         return answer(&mut stream, status, JSON, &body).await;
     }
     let lists = known.asked(&received.path, "\"tools/list\"");
@@ -146,6 +164,9 @@ async fn serve(mut stream: TcpStream, known: &Known) -> io::Result<()> {
         }
         Some(method) if method.starts_with("notifications/") => answer(&mut stream, "202 Accepted", "", "").await,
         Some("ping") if fault.ends_with("-lives") => answer(&mut stream, "200 OK", JSON, &result(&message)).await,
+        _ if fault == LINGERS && received.head.starts_with("GET") => {
+            answer(&mut stream, "405 Method Not Allowed", "", "").await
+        }
         _ if received.head.starts_with("DELETE") => {
             let fails = fault.starts_with("delete-fails-once") && known.deletes(&received.path) == 1;
             answer(&mut stream, if fails { "503 Service Unavailable" } else { "200 OK" }, "", "").await
@@ -318,6 +339,8 @@ pub const FAULTS: [&str; 24] = [
     "init-hang",
 ];
 
+/// A legacy server that works, but does not end the stream of a call it has answered.
+pub const LINGERS: &str = "legacy-lingers";
 const SESSION: &str = "the-faulty-upstreams-own-session";
 const JSON: &str = "content-type: application/json\r\n";
 const HTML: &str = "content-type: text/html\r\n";

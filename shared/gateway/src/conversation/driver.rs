@@ -144,7 +144,8 @@ impl<P: Platform> Gateway<P> {
     pub(super) async fn drive(&self, mut driver: Driver, conversation: Conversation) {
         driver.rests_since = self.platform.now();
         loop {
-            let came = self.next_arrival(&mut driver).await;
+            let due = driver.due();
+            let came = self.next_arrival(&mut driver, due).await;
             let (is_quiet, now) = (came.is_none(), self.platform.now());
             if let Some(came) = came {
                 self.take(&mut driver, came);
@@ -164,12 +165,12 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// What comes next, or nothing when something is due before.
-    async fn next_arrival(&self, driver: &mut Driver) -> Option<Came> {
+    async fn next_arrival(&self, driver: &mut Driver, due: Option<Timestamp>) -> Option<Came> {
         // Many arrivals at once need no timer for each.
         if let Ok(came) = driver.arrivals.try_recv() {
             return Some(came);
         }
-        let wait_ms = driver.due().map_or(WAIT_MAX_MS, |due| due.millis_since(self.platform.now()).min(WAIT_MAX_MS));
+        let wait_ms = due.map_or(WAIT_MAX_MS, |due| due.millis_since(self.platform.now()).min(WAIT_MAX_MS));
         let pause = pin!(self.platform.pause(Duration::from_millis(wait_ms)));
         match select(driver.arrivals.next(), pause).await {
             Either::Left((came, _)) => came,
@@ -262,15 +263,14 @@ impl<P: Platform> Gateway<P> {
         self.platform.defer(async move { gateway.hop(request, beyond, trace, is_cut).await });
     }
 
-    /// Lets the façade end what it holds behind.
+    /// Lets the façade end what it holds behind. That it has rested is nothing to wait for any more.
     async fn take_leave(&self, mut driver: Driver) {
         for action in driver.facade.farewell() {
             self.act(&mut driver, action, None);
         }
         let until = self.platform.now().plus_millis(FAREWELL_MAX_MS);
         while !driver.hops.is_empty() && self.platform.now() < until {
-            driver.wake = Some(until);
-            if let Some(came) = self.next_arrival(&mut driver).await {
+            if let Some(came) = self.next_arrival(&mut driver, Some(until)).await {
                 self.take(&mut driver, came);
             }
         }
