@@ -261,7 +261,8 @@ mod tests {
         let example = Configuration::read(&root.join("infra/gateway.toml")).unwrap();
         assert_eq!(manifest.misfits(&example).unwrap(), Vec::<String>::new());
         assert_eq!(manifest.misfit_of("turnpike_key", "TURNPIKE_KEY").unwrap(), None);
-        for name in manifest.table["variables"].as_table().unwrap().keys() {
+        for (name, declared) in manifest.table["variables"].as_table().unwrap() {
+            assert!(declared["description"].as_str().is_some_and(|text| !text.is_empty()), "`{name}` is described");
             assert_eq!(manifest.component().unwrap()["variables"][name].as_str(), Some(&*template(name)));
         }
         assert_eq!(
