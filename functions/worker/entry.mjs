@@ -18,7 +18,14 @@ const waiting = (globalThis.turnpike_waiting ??= new Set());
 
 export default {
   fetch(request, env, context) {
-    return raced((answer) => enter(request, env, context, answer));
+    const { method, headers } = request;
+    const length = headers.get("content-length");
+    const head = spelled(method, request.url, headers, length);
+    const serve = (body) => raced((answer) => enter(head, body, request, env, context, answer));
+    if (method !== "POST" || length === null || !(Number(length) <= SMALL_BYTES)) return serve();
+    // What is small is here before WebAssembly is entered: once, and not once more for the body. One that breaks off is
+    // asked for again there, and told of.
+    return request.bytes().then(serve, () => serve());
   },
 };
 
@@ -61,6 +68,32 @@ export class Conversation {
 }
 
 const ALARM_MS = 20_000;
+const SMALL_BYTES = 65536;
+
+/**
+ * A request's method, URL, and the headers the gateway looks at, `name: value`, a line for each; after an empty line those
+ * that differ from request to request. What stands before it is remembered.
+ */
+function spelled(method, url, headers, length) {
+  let text = `${method}\n${url}`;
+  const read = (name) => {
+    const value = headers.get(name);
+    if (value !== null) text += `\n${name}: ${value}`;
+    return value;
+  };
+  for (const name of ["host", "origin", "accept", "authorization", "mcp-protocol-version", "mcp-session-id"]) read(name);
+  const has_body = method === "POST" || method === "PUT";
+  read(has_body ? "content-type" : "last-event-id");
+  // What a modern request repeats of its body. The names of the others depend on the tool: only then all are looked at.
+  if (read("mcp-method") !== null) {
+    for (const name of headers.keys()) if (name === "mcp-name" || name.startsWith("mcp-param-")) read(name);
+  }
+  if (method === "OPTIONS") read("access-control-request-headers");
+  text += "\n";
+  if (length !== null) text += `\ncontent-length: ${length}`;
+  if (read("traceparent") !== null) read("tracestate");
+  return text;
+}
 
 function raced(work) {
   let answer;
@@ -76,10 +109,10 @@ function raced(work) {
 
 // What the glue's class would do with each request, without making an object and two proxies for it. After a panic the
 // class must be made once: that makes the new instance.
-function enter(request, env, ctx, answer) {
+function enter(head, body, request, env, ctx, answer) {
   if (criticalError) new gateway(ctx, env);
   try {
-    serve(request, env, ctx, answer);
+    serve(head, body, request, env, ctx, answer);
   } catch (error) {
     if (error instanceof WebAssembly.RuntimeError) state.criticalError = true;
     answer(null);

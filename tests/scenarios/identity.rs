@@ -24,6 +24,7 @@ scenarios! {
     an_issuer_that_cannot_be_reached_is_503,
     metadata_is_given_for_every_endpoint,
     another_tenants_server_looks_like_none,
+    a_head_that_is_remembered_vouches_for_no_other,
     without_a_token_only_where_that_is_configured,
 }
 
@@ -210,6 +211,39 @@ async fn another_tenants_server_looks_like_none(stage: Stage) {
     assert_eq!(answers[0].0.keys().collect::<Vec<_>>(), answers[1].0.keys().collect::<Vec<_>>());
     let member = token.claim("tenant", "somebody-else");
     assert_eq!(opened(&gateway, "theirs", &member).await, 200);
+}
+
+async fn a_head_that_is_remembered_vouches_for_no_other(stage: Stage) {
+    let gateway = stage.common().await;
+    let client = gateway.caller("one").open().await;
+    let other = gateway.caller("one").open().await;
+    let good = || {
+        client.post(client.message("tools/call", json!({ "name": "echo", "arguments": { "text": "a" } })).to_string())
+    };
+    let changed = [
+        ("authorization", "Bearer x.y.z", 401),
+        ("mcp-session-id", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", 404),
+        ("mcp-protocol-version", "1999-01-01", 400),
+        ("accept", "text/html", 406),
+        ("content-type", "text/plain", 415),
+        ("origin", "https://evil.test", 403),
+        ("mcp-protocol-version", "é", 400),
+        ("traceparent", "é", 400),
+    ];
+    for (name, value, status) in changed {
+        for _ in 0..2 {
+            assert_eq!(good().send().await.status, 200, "a good one before");
+            let answer = good().with(name, value).send().await;
+            assert_eq!(answer.status, status, "{name}: {value}: {answer:?}");
+        }
+    }
+    for (name, status) in [("authorization", 401), ("mcp-session-id", 400), ("content-type", 415)] {
+        let answer = good().without(name).send().await;
+        assert_eq!(answer.status, status, "without {name}: {answer:?}");
+    }
+    let sessions = [client.whoami().await, other.whoami().await].map(|seen| seen["session"].clone());
+    assert_ne!(sessions[0], sessions[1], "what differs in its session alone is not taken for another's");
+    assert_eq!(good().path("/mcp/two").send().await.status, 404, "a session of another server");
 }
 
 async fn without_a_token_only_where_that_is_configured(stage: Stage) {

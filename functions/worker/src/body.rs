@@ -41,6 +41,12 @@ impl Body {
             Self::Bytes(bytes) => Ok(bytes),
             Self::Arrived(bytes) if bytes.length() as usize > max_bytes => Err(Unread::TooLarge(max_bytes)),
             Self::Arrived(bytes) => Ok(bytes.to_vec().into()),
+            body => gateway::apart(body.unread(max_bytes)).await,
+        }
+    }
+
+    async fn unread(self, max_bytes: usize) -> Result<Bytes, Unread> {
+        match self {
             Self::Request(_, Some(length)) | Self::Native(_, Some(length)) if length > max_bytes as u64 => {
                 Err(Unread::TooLarge(max_bytes))
             }

@@ -18,7 +18,7 @@ pub(crate) struct Crossing(u32);
 
 impl Crossing {
     /// What `begin` begins; it tells how that ends by calling the function it is given with the number it is given,
-    /// whether it succeeded, and the value or the error.
+    /// whether it succeeded, and the value or the error; with a value there may be a text.
     pub(crate) fn new(begin: impl FnOnce(u32, &JsValue)) -> Self {
         let id = LAST_ID.get().wrapping_add(1);
         LAST_ID.set(id);
@@ -31,7 +31,7 @@ impl Crossing {
 }
 
 impl Future for Crossing {
-    type Output = Result<JsValue, JsValue>;
+    type Output = Result<Brought, JsValue>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         UNDER_WAY.with_borrow_mut(|crossings| match crossings.get_mut(&self.0) {
@@ -57,11 +57,17 @@ impl Drop for Crossing {
 
 enum End {
     Awaited(Option<Waker>),
-    Reached(Result<JsValue, JsValue>),
+    Reached(Result<Brought, JsValue>),
 }
 
-fn settle(id: u32, succeeded: bool, value: JsValue) {
-    let end = if succeeded { Ok(value) } else { Err(value) };
+/// What came of something.
+pub(crate) struct Brought {
+    pub(crate) value: JsValue,
+    pub(crate) text: Option<String>,
+}
+
+fn settle(id: u32, succeeded: bool, value: JsValue, text: Option<String>) {
+    let end = if succeeded { Ok(Brought { value, text }) } else { Err(value) };
     let waker = UNDER_WAY.with_borrow_mut(|crossings| {
         let awaited = crossings.get_mut(&id)?;
         match std::mem::replace(awaited, End::Reached(end)) {
@@ -75,5 +81,5 @@ fn settle(id: u32, succeeded: bool, value: JsValue) {
 thread_local! {
     static LAST_ID: Cell<u32> = const { Cell::new(0) };
     static UNDER_WAY: RefCell<BTreeMap<u32, End>> = const { RefCell::new(BTreeMap::new()) };
-    static SETTLE: Closure<dyn Fn(u32, bool, JsValue)> = Closure::new(settle);
+    static SETTLE: Closure<dyn Fn(u32, bool, JsValue, Option<String>)> = Closure::new(settle);
 }

@@ -72,8 +72,8 @@ impl Platform for Edge {
 
     async fn send(&self, request: Request<Bytes>, deadline: Duration) -> Result<Answer<Body>, Unanswered> {
         let sent = match self.0.context {
-            Some(_) => wire::fetch(&request, millis(deadline)).await,
-            None => wire::fetch_or_cancel(&request, millis(deadline)).await,
+            Some(_) => wire::fetch(request, millis(deadline)).await,
+            None => gateway::apart(wire::fetch_or_cancel(&request, millis(deadline))).await,
         };
         answer(sent.map_err(|error| unanswered(error, deadline))?)
     }
@@ -136,6 +136,7 @@ impl Platform for Edge {
         worker::console_error!("{text}");
     }
 
+    #[inline(never)]
     fn defer(&self, task: impl Future<Output = ()> + 'static) {
         match &self.0.context {
             Some(context) => context.wait_until(task),

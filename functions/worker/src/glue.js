@@ -1,32 +1,15 @@
 // What crosses between WebAssembly and JavaScript, each step in one call: a head goes over as one text, a line for each
 // header, `name: value`.
 
+const STREAMING = "streaming ";
 const LATE = "the deadline passed";
 const SMALL_BYTES = 65536;
-const REMEMBERED = 256;
-const memory = new Map();
+// What was spelled before, by the numbers WebAssembly gave: see `numbered.rs`. Making headers costs more than looking them up.
+const requests = [];
+const answers = [];
 const TOLD = ["authorization", "content-length", "last-event-id", "mcp-session-id", "traceparent", "tracestate", "turnpike-terms"];
 const under_way = new Map();
 const waiting = (globalThis.turnpike_waiting ??= new Set());
-
-/** A request's method, URL, and the headers the gateway looks at. */
-export function head({ method, url, headers }) {
-  let text = `${method}\n${url}`;
-  const read = (name) => {
-    const value = headers.get(name);
-    if (value !== null) text += `\n${name}: ${value}`;
-    return value;
-  };
-  for (const name of ["host", "origin", "accept", "authorization", "mcp-protocol-version", "mcp-session-id"]) read(name);
-  for (const name of method === "POST" || method === "PUT" ? ["content-type", "content-length"] : ["last-event-id"]) read(name);
-  // What a modern request repeats of its body. The names of the others depend on the tool: only then all are looked at.
-  if (read("mcp-method") !== null) {
-    for (const name of headers.keys()) if (name === "mcp-name" || name.startsWith("mcp-param-")) read(name);
-  }
-  if (method === "OPTIONS") read("access-control-request-headers");
-  if (read("traceparent") !== null) read("tracestate");
-  return text;
-}
 
 /** A request to a live object: its method, URL, and the headers its conversation looks at. */
 export function told({ method, url, headers }) {
@@ -44,12 +27,13 @@ export function departure({ signal }, id, settle) {
   else signal.addEventListener("abort", () => settle(id, true), { once: true });
 }
 
-/** Answers a caller. */
-export function respond(answer, status, headers, body) {
-  answer(new Response(body, { status, headers: remembered(headers) }));
+/** Answers a caller, with the headers of this number; their text comes with it the first time. */
+export function respond(answer, status, number, text, body) {
+  if (text !== undefined) answers[number] = fields(text);
+  answer(new Response(body, { status, headers: answers[number] }));
 }
 
-/** Tells, by its number, how what was begun for WebAssembly has ended. */
+/** Tells, by its number, how what was begun for WebAssembly has ended: `settle(number, succeeded, value or error, text)`. */
 function follow(promise, id, settle) {
   promise.then(
     (value) => settle(id, true, value),
@@ -58,35 +42,48 @@ function follow(promise, id, settle) {
 }
 
 /**
- * Sends a request: `METHOD\nURL\nname: value…`. Gives the head of the answer, and its body: all of it where it says that it is
- * small, else the stream, which `controller` cuts off. Fails with `is_late` when that takes too long; what is still under
+ * Sends the request of this number; its head comes with it the first time: `METHOD\nURL\nname: value…`. Gives the head of the answer as text, and its body: all of it where it says
+ * that it is small, else the stream, which `controller` cuts off. Fails with `is_late` when that takes too long; what is still under
  * way then ends with the request it was made for.
  */
-export function send(request, body, deadline_ms, id, settle) {
-  follow(exchange(request, body, deadline_ms), id, settle);
-}
-
-async function exchange(request, body, deadline_ms) {
-  const [method, url] = request.split("\n", 2);
-  const headers = traced(request.slice(method.length + url.length + 2));
-  let timer;
-  const late = new Promise((_, reject) => (timer = setTimeout(() => reject(LATE), deadline_ms)));
-  try {
-    const response = await Promise.race([fetch(url, { method, headers, body, redirect: "manual" }), late]);
+export function send(number, text, traceparent, body, deadline_ms, id, settle) {
+  if (text !== undefined) requests[number] = spelled(text);
+  const { method, url, headers, is_in_session } = requests[number];
+  // `fetch` copies them before the next request comes here.
+  if (traceparent !== undefined) headers.set("traceparent", traceparent);
+  else headers.delete("traceparent");
+  const timer = setTimeout(() => settle(id, false, LATE), deadline_ms);
+  const end = (succeeded, value, text) => {
+    clearTimeout(timer);
+    settle(id, succeeded, value, text);
+  };
+  const fail = (error) => end(false, error);
+  const look = (response) => {
     // The runtime unpacks what is packed; the length that was said is then not the body's.
     const length = response.headers.has("content-encoding") ? null : response.headers.get("content-length");
-    const head = answered(response, length, headers);
+    const head = answered(response, length, is_in_session);
     if (length !== null && Number(length) <= SMALL_BYTES) {
-      return { head, arrived: new Uint8Array(await Promise.race([response.arrayBuffer(), late])) };
+      response.arrayBuffer().then((buffer) => end(true, new Uint8Array(buffer), head), fail);
+      return;
     }
-    const controller = new AbortController();
-    const { signal } = controller;
-    // Where the length is known, a caller sees that an answer broke off; workerd ends any other as if it were whole.
-    const pipe = length === null ? new IdentityTransformStream() : new FixedLengthStream(Number(length));
-    return { head, controller, stream: response.body?.pipeThrough(pipe, { signal }) };
-  } finally {
-    clearTimeout(timer);
-  }
+    let streaming;
+    try {
+      streaming = streamed(response, length);
+    } catch (error) {
+      return fail(error);
+    }
+    end(true, streaming, STREAMING + head);
+  };
+  fetch(url, { method, headers, body, redirect: "manual" }).then(look, fail);
+}
+
+/** What is still on its way, and what cuts it off. */
+function streamed({ body }, length) {
+  const controller = new AbortController();
+  const { signal } = controller;
+  // Where the length is known, a caller sees that an answer broke off; workerd ends any other as if it were whole.
+  const pipe = length === null ? new IdentityTransformStream() : new FixedLengthStream(Number(length));
+  return { controller, stream: body?.pipeThrough(pipe, { signal }) };
 }
 
 /**
@@ -94,11 +91,11 @@ async function exchange(request, body, deadline_ms) {
  * before it is answered, and is when it takes too long.
  */
 export function begin(request, body, deadline_ms, id, settle) {
-  const { method, url, headers } = spelled(request);
+  const { method, url, headers, is_in_session } = spelled(request);
   const controller = begun(id);
   const { signal } = controller;
   const fetching = fetch(url, { method, headers, body, signal, redirect: "manual" });
-  follow(within(fetching, headers, controller, deadline_ms, id), id, settle);
+  follow_answer(within(fetching, is_in_session, controller, deadline_ms, id), id, settle);
 }
 
 /**
@@ -106,13 +103,13 @@ export function begin(request, body, deadline_ms, id, settle) {
  * up by its caller.
  */
 export function converse(env, name, request, body, deadline_ms, origin, id, settle) {
-  const { method, url, headers } = spelled(request);
+  const { method, url, headers, is_in_session } = spelled(request);
   const controller = begun(id);
   const { signal } = controller;
   if (origin?.signal.aborted) controller.abort();
   origin?.signal.addEventListener("abort", () => controller.abort(), { once: true });
   const stub = env.CONVERSATION.get(env.CONVERSATION.idFromName(name));
-  follow(within(stub.fetch(url, { method, headers, body, signal }), headers, controller, deadline_ms, id), id, settle);
+  follow_answer(within(stub.fetch(url, { method, headers, body, signal }), is_in_session, controller, deadline_ms, id), id, settle);
 }
 
 /** Cuts off what `begin` or `converse` began, if it was not answered yet. */
@@ -121,23 +118,30 @@ export function cancel(id) {
   under_way.delete(id);
 }
 
+function follow_answer(promise, id, settle) {
+  promise.then(
+    ([value, text]) => settle(id, true, value, text),
+    (error) => settle(id, false, error),
+  );
+}
+
 function begun(id) {
   const controller = new AbortController();
   under_way.set(id, controller);
   return controller;
 }
 
-async function within(fetching, headers, controller, deadline_ms, id) {
+async function within(fetching, is_in_session, controller, deadline_ms, id) {
   let timer;
   const late = new Promise((_, reject) => (timer = setTimeout(() => reject(LATE), deadline_ms)));
   try {
     const response = await Promise.race([fetching, late]);
     const length = response.headers.has("content-encoding") ? null : response.headers.get("content-length");
-    const head = answered(response, length, headers);
+    const head = answered(response, length, is_in_session);
     if (length !== null && Number(length) <= SMALL_BYTES) {
-      return { head, arrived: new Uint8Array(await Promise.race([response.arrayBuffer(), late])) };
+      return [new Uint8Array(await Promise.race([response.arrayBuffer(), late])), head];
     }
-    return { head, controller, stream: response.body ?? undefined };
+    return [{ controller, stream: response.body ?? undefined }, STREAMING + head];
   } catch (error) {
     controller.abort();
     throw error;
@@ -150,7 +154,8 @@ async function within(fetching, headers, controller, deadline_ms, id) {
 
 function spelled(request) {
   const [method, url] = request.split("\n", 2);
-  return { method, url, headers: fields(request.slice(method.length + url.length + 2)) };
+  const headers = fields(request.slice(method.length + url.length + 2));
+  return { method, url, headers, is_in_session: headers.has("mcp-session-id") };
 }
 
 /** A body that WebAssembly writes: `stream` for who reads it. When the reader of `origin`'s answer leaves, writing fails. */
@@ -195,7 +200,10 @@ export function whole(source, id, settle) {
 
 /** What a machine, `BINDING\nname`, answers: to a command, or else to the question that `url` holds. */
 export function ask(env, machine, url, command, id, settle) {
-  follow(asked(env, machine, url, command), id, settle);
+  asked(env, machine, url, command).then(
+    (text) => settle(id, true, undefined, text),
+    (error) => settle(id, false, error),
+  );
 }
 
 async function asked(env, machine, url, command) {
@@ -208,36 +216,19 @@ async function asked(env, machine, url, command) {
   return text;
 }
 
-function answered({ status, headers }, length, sent) {
-  const names = ["content-type"];
-  if (!sent.has("mcp-session-id")) names.push("mcp-session-id");
-  if (status !== 200) names.push("allow", "retry-after");
+function answered({ status, headers }, length, is_in_session) {
   let text = `${status}`;
-  for (const name of names) {
+  const read = (name) => {
     const value = headers.get(name);
     if (value !== null) text += `\n${name}: ${value}`;
+  };
+  read("content-type");
+  if (!is_in_session) read("mcp-session-id");
+  if (status !== 200) {
+    read("allow");
+    read("retry-after");
   }
   return length === null ? text : `${text}\ncontent-length: ${length}`;
-}
-
-/** The headers of a request; within a session they are the same each time but for the trace, which comes last. */
-function traced(text) {
-  const end = text.indexOf("\ntraceparent: ");
-  if (end < 0 || text.includes("\n", end + 1)) return fields(text);
-  const headers = remembered(text.slice(0, end));
-  // `fetch` copies them before the next request comes here.
-  headers.set("traceparent", text.slice(end + 14));
-  return headers;
-}
-
-/** The headers of a text that comes again and again; making them costs more than looking them up (measured). */
-function remembered(text) {
-  const known = memory.get(text);
-  if (known !== undefined) return known;
-  if (memory.size >= REMEMBERED) memory.clear();
-  const headers = fields(text);
-  memory.set(text, headers);
-  return headers;
 }
 
 function fields(text) {

@@ -4,6 +4,7 @@ mod body;
 mod conversation;
 mod crossing;
 mod edge;
+mod numbered;
 mod object;
 mod random;
 mod task;
@@ -12,7 +13,7 @@ mod wire;
 use gateway::{Gateway, Memory};
 use worker::{
     Context, Env, console_error,
-    js_sys::Function,
+    js_sys::{Function, Uint8Array},
     wasm_bindgen::{self, prelude::wasm_bindgen},
     web_sys, worker_sys,
 };
@@ -23,17 +24,28 @@ thread_local! {
     static MEMORY: Memory = Memory::default();
 }
 
-/// Answers `request` by calling `answer` with the response, or with `null` where none can be made.
+/// Answers `request` by calling `answer` with the response, or with `null` where none can be made. `head` spells the
+/// request's head, see `entry.mjs`; `body` is all of its body, if that was read.
+#[expect(clippy::too_many_arguments, reason = "JavaScript hands each over as it is; an object for them would cost one")]
 #[wasm_bindgen]
-pub fn serve(request: web_sys::Request, env: Env, context: worker_sys::Context, answer: Function) {
+pub fn serve(
+    head: String,
+    body: Option<Uint8Array>,
+    request: web_sys::Request,
+    env: Env,
+    context: worker_sys::Context,
+    answer: Function,
+) {
     #[cfg(feature = "faults")]
     faults::strike(&request);
     let edge = Edge::new(env, Clone::clone(&request), Context::new(context));
     task::start(async move {
         let answered = async {
-            let request = wire::request(request)?;
             let gateway = Gateway::new(edge, MEMORY.with(Memory::clone));
-            wire::answer(&answer, gateway.serve(request).await)
+            let parts = wire::head(&head);
+            let body = parts.body(body, request);
+            let response = gateway.serve_spelled(parts.spelled, body, |body| wire::request(&head, body)).await?;
+            wire::answer(&answer, response)
         };
         if let Err(error) = answered.await {
             console_error!("{error}");

@@ -7,6 +7,7 @@ use futures_util::{
     Stream, StreamExt as _,
     future::{Either, select},
 };
+use gateway::Spelled;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use worker::{
     js_sys::{Function, Uint8Array},
@@ -14,16 +15,34 @@ use worker::{
     web_sys,
 };
 
-use crate::{body::Body, crossing::Crossing, task};
+use crate::{
+    body::Body,
+    crossing::{Brought, Crossing},
+    numbered::{Numbers, number, numbers},
+    task,
+};
 
 #[wasm_bindgen(module = "/src/glue.js")]
 extern "C" {
-    fn head(request: &web_sys::Request) -> String;
     fn told(request: &web_sys::Request) -> String;
     fn departure(request: &web_sys::Request, id: u32, settle: &JsValue);
     #[wasm_bindgen(catch)]
-    fn respond(answer: &Function, status: u16, headers: &str, body: &JsValue) -> Result<(), JsValue>;
-    fn send(request: &str, body: Option<Uint8Array>, deadline_ms: u32, id: u32, settle: &JsValue);
+    fn respond(
+        answer: &Function,
+        status: u16,
+        number: u32,
+        headers: Option<&str>,
+        body: &JsValue,
+    ) -> Result<(), JsValue>;
+    fn send(
+        number: u32,
+        request: Option<&str>,
+        traceparent: Option<&str>,
+        body: Option<Uint8Array>,
+        deadline_ms: u32,
+        id: u32,
+        settle: &JsValue,
+    );
     fn begin(request: &str, body: Option<Uint8Array>, deadline_ms: u32, id: u32, settle: &JsValue);
     fn converse(
         env: &JsValue,
@@ -49,42 +68,88 @@ extern "C" {
     fn closed(written: &Written, id: u32, settle: &JsValue);
     fn close(written: &Written);
 
-    /// An upstream's answer and what cuts it off.
-    pub(crate) type Sent;
+    /// The stream of an upstream's answer, and what cuts it off.
+    pub(crate) type Streaming;
     #[wasm_bindgen(method, getter)]
-    fn arrived(this: &Sent) -> Option<Uint8Array>;
+    fn stream(this: &Streaming) -> Option<web_sys::ReadableStream>;
     #[wasm_bindgen(method, getter)]
-    fn stream(this: &Sent) -> Option<web_sys::ReadableStream>;
-    #[wasm_bindgen(method, getter)]
-    fn head(this: &Sent) -> String;
-    #[wasm_bindgen(method, getter)]
-    fn controller(this: &Sent) -> Option<web_sys::AbortController>;
+    fn controller(this: &Streaming) -> web_sys::AbortController;
+}
+
+/// An upstream's answer, as it came over.
+pub(crate) struct Sent {
+    head: String,
+    body: SentBody,
+}
+
+enum SentBody {
+    Arrived(Uint8Array),
+    Streaming(Streaming),
+}
+
+impl From<Brought> for Sent {
+    fn from(brought: Brought) -> Self {
+        let head = brought.text.unwrap_or_default();
+        let body = match head.starts_with(STREAMING) {
+            true => SentBody::Streaming(brought.value.unchecked_into()),
+            false => SentBody::Arrived(brought.value.unchecked_into()),
+        };
+        Self { head, body }
+    }
+}
+
+/// A caller's head, spelled by `entry.mjs`.
+pub(crate) struct Head<'a> {
+    method: &'a str,
+    length: Option<u64>,
+    pub(crate) spelled: Spelled<'a>,
+}
+
+/// The parts of a caller's head.
+pub(crate) fn head(text: &str) -> Head<'_> {
+    let (lasting, passing) = text.rsplit_once("\n\n").unwrap_or((text, ""));
+    // What a head with it is refused for, none is remembered without.
+    let lasting = if passing.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t')) { lasting } else { text };
+    let value = |name: &str| passing.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    let parent = value("traceparent").map(|parent| (parent, value("tracestate")));
+    let length = value("content-length").and_then(|length| length.parse().ok());
+    Head { method: text.split('\n').next().unwrap_or_default(), length, spelled: Spelled { lasting, parent } }
+}
+
+impl Head<'_> {
+    /// The body that came with it: `read` is all of it, if it was read.
+    pub(crate) fn body(&self, read: Option<Uint8Array>, request: web_sys::Request) -> Body {
+        match (self.method, read) {
+            (_, Some(read)) => Body::Bytes(read.to_vec().into()),
+            ("POST" | "PUT", None) => Body::Request(request, self.length),
+            _ => Body::Bytes(Bytes::new()),
+        }
+    }
 }
 
 /// A caller's request.
-pub(crate) fn request(request: web_sys::Request) -> worker::Result<Request<Body>> {
-    let text = head(&request);
-    read(request, &text)
+pub(crate) fn request(head: &str, body: Body) -> worker::Result<Request<Body>> {
+    Ok(read(head)?.map(|()| body))
 }
 
 /// A request to a live object.
 pub(crate) fn request_of_the_gateway(request: web_sys::Request) -> worker::Result<Request<Body>> {
-    let text = told(&request);
-    read(request, &text)
+    let head = read(&told(&request))?;
+    let body = match *head.method() {
+        Method::POST => Body::Request(request, declared_length(head.headers())),
+        _ => Body::Bytes(Bytes::new()),
+    };
+    Ok(head.map(|()| body))
 }
 
-fn read(request: web_sys::Request, text: &str) -> worker::Result<Request<Body>> {
+fn read(text: &str) -> worker::Result<Request<()>> {
     let mut lines = text.split('\n');
     let method = Method::from_bytes(lines.next().unwrap_or_default().as_bytes()).map_err(unusable)?;
     // The runtime hands on characters that no URI may have; nothing of ours is at such a one, nor at `/`.
     let uri = lines.next().unwrap_or_default().parse::<Uri>().unwrap_or_default();
     let mut headers = HeaderMap::with_capacity(HEADERS);
     read_headers(lines, &mut headers)?;
-    let body = match method {
-        Method::POST | Method::PUT => Body::Request(request, declared_length(&headers)),
-        _ => Body::Bytes(Bytes::new()),
-    };
-    let mut request = Request::new(body);
+    let mut request = Request::new(());
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
@@ -101,19 +166,25 @@ pub(crate) fn answer(answer: &Function, response: Response<Body>) -> worker::Res
         Err(Body::Bytes(bytes)) if !without_body => Uint8Array::from(&*bytes).into(),
         Err(_) => JsValue::NULL,
     };
-    Ok(respond(answer, head.status.as_u16(), &spell(&head.headers), &body)?)
+    let headers = spell(&head.headers);
+    let (number, headers) = number(&ANSWERS, &headers);
+    Ok(respond(answer, head.status.as_u16(), number, headers, &body)?)
 }
 
 /// Sends a request to an upstream; redirects come back as answers.
-pub(crate) async fn fetch(request: &Request<Bytes>, deadline_ms: u32) -> Result<Sent, JsValue> {
-    let (text, body) = parts(request);
-    let sent = Crossing::new(|id, settle| send(&text, body, deadline_ms, id, settle)).await?;
-    Ok(sent.unchecked_into())
+pub(crate) async fn fetch(mut request: Request<Bytes>, deadline_ms: u32) -> Result<Sent, JsValue> {
+    // The trace alone differs from request to request of a session.
+    let traceparent = request.headers_mut().remove(TRACEPARENT);
+    let traceparent = traceparent.as_ref().and_then(|value| value.to_str().ok());
+    let (text, body) = (head_text(&request), body(&request));
+    let (number, text) = number(&REQUESTS, &text);
+    let begin = |id, settle: &JsValue| send(number, text, traceparent, body, deadline_ms, id, settle);
+    Crossing::new(begin).await.map(Sent::from)
 }
 
 /// Sends a request to an upstream, and cuts it off when it is dropped before it is answered.
 pub(crate) async fn fetch_or_cancel(request: &Request<Bytes>, deadline_ms: u32) -> Result<Sent, JsValue> {
-    let (text, body) = parts(request);
+    let (text, body) = (head_text(request), body(request));
     cancelled_when_dropped(|id, settle| begin(&text, body, deadline_ms, id, settle)).await
 }
 
@@ -125,7 +196,7 @@ pub(crate) async fn ask_live(
     deadline_ms: u32,
     origin: Option<&web_sys::Request>,
 ) -> Result<Sent, JsValue> {
-    let (text, body) = parts(request);
+    let (text, body) = (head_text(request), body(request));
     cancelled_when_dropped(|id, settle| converse(env, name, &text, body, deadline_ms, origin, id, settle)).await
 }
 
@@ -141,14 +212,15 @@ async fn cancelled_when_dropped(what: impl FnOnce(u32, &JsValue)) -> Result<Sent
         begun.0 = id;
         what(id, settle);
     });
-    let sent = crossing.await?;
-    Ok(sent.unchecked_into())
+    crossing.await.map(Sent::from)
 }
 
-fn parts(request: &Request<Bytes>) -> (String, Option<Uint8Array>) {
-    let body = (!request.body().is_empty()).then(|| Uint8Array::from(&**request.body()));
-    let head = [request.method().as_str(), "\n", &request.uri().to_string(), "\n", &spell(request.headers())];
-    (head.concat(), body)
+fn head_text(request: &Request<Bytes>) -> String {
+    [request.method().as_str(), "\n", &request.uri().to_string(), "\n", &spell(request.headers())].concat()
+}
+
+fn body(request: &Request<Bytes>) -> Option<Uint8Array> {
+    (!request.body().is_empty()).then(|| Uint8Array::from(&**request.body()))
 }
 
 /// Resolves when whoever made `request` went away.
@@ -182,7 +254,7 @@ pub(crate) fn stream(
 /// All bytes of a request or a stream, which the caller knows to be few.
 pub(crate) async fn all(source: &JsValue) -> Result<Bytes, JsValue> {
     let bytes = Crossing::new(|id, settle| whole(source, id, settle)).await?;
-    Ok(Uint8Array::unchecked_from_js(bytes).to_vec().into())
+    Ok(Uint8Array::unchecked_from_js(bytes.value).to_vec().into())
 }
 
 /// What the Durable Object `name` of the binding `kind` answers: to a command, or else to a question that `url` holds.
@@ -195,28 +267,31 @@ pub(crate) async fn object(
     let machine = format!("{kind}\n{name}");
     let command = command.map(|command| Uint8Array::from(command.as_bytes()));
     let answer = Crossing::new(|id, settle| ask(env, &machine, url, command, id, settle)).await?;
-    Ok(answer.as_string().unwrap_or_default())
+    Ok(answer.text.unwrap_or_default())
 }
 
 impl Sent {
     /// Cuts off what is still on its way.
     pub(crate) fn abort(&self) {
-        if let Some(controller) = self.controller() {
-            controller.abort();
+        if let SentBody::Streaming(streaming) = &self.body {
+            streaming.controller().abort();
         }
     }
 }
 
 /// An upstream's answer.
 pub(crate) fn answered(sent: &Sent) -> worker::Result<Response<Body>> {
-    let text = Sent::head(sent);
-    let mut lines = text.split('\n');
+    let mut lines = sent.head.strip_prefix(STREAMING).unwrap_or(&sent.head).split('\n');
     let status = StatusCode::from_bytes(lines.next().unwrap_or_default().as_bytes()).map_err(unusable)?;
-    let mut headers = HeaderMap::with_capacity(HEADERS);
+    let mut headers = HeaderMap::with_capacity(FEW_HEADERS);
     read_headers(lines, &mut headers)?;
-    let length = declared_length(&headers);
-    let stream = || sent.stream().map(|stream| Body::Native(stream, length));
-    let body = sent.arrived().map(Body::Arrived).or_else(stream).unwrap_or_else(|| Body::Bytes(Bytes::new()));
+    let body = match &sent.body {
+        SentBody::Arrived(bytes) => Body::Arrived(bytes.clone()),
+        SentBody::Streaming(streaming) => {
+            let native = |stream| Body::Native(stream, declared_length(&headers));
+            streaming.stream().map_or_else(|| Body::Bytes(Bytes::new()), native)
+        }
+    };
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -259,7 +334,17 @@ fn unusable(error: impl std::fmt::Display) -> worker::Error {
     worker::Error::RustError(error.to_string())
 }
 
+thread_local! {
+    static REQUESTS: Numbers = numbers();
+    static ANSWERS: Numbers = numbers();
+}
+
+const TRACEPARENT: &str = "traceparent";
 const UNREADABLE: u8 = 0xff;
 
-/// Room for the headers that are read.
+/// How the head of an answer begins whose body is still on its way.
+const STREAMING: &str = "streaming ";
+/// Room for the headers that are read of a request.
 const HEADERS: usize = 16;
+/// Room for those that are read of an answer.
+const FEW_HEADERS: usize = 3;

@@ -44,7 +44,7 @@ impl Account {
     pub(crate) fn new(passing: &Passing<'_>, tolls: &Rc<Tolls>) -> Self {
         let (server, tool) = (passing.server().name.as_str(), passing.said.tool());
         Self {
-            who: Rc::clone(&passing.caller.who),
+            who: Rc::clone(&passing.arrival.caller.who),
             server: server.to_owned(),
             tool: tool.map(str::to_owned),
             tolls: Rc::clone(tolls),
@@ -56,7 +56,7 @@ impl Account {
                 .filter_map(|asked| asked.spelled)
                 .map(|raw| answer::of_request(raw.get()))
                 .sum(),
-            price: passing.config.prices.of(server, tool),
+            price: passing.config().prices.of(server, tool),
         }
     }
 
@@ -121,10 +121,10 @@ impl<P: Platform> Gateway<P> {
             let cost = Amount { requests: account.requests.into(), tokens, money_micros };
             self.settle(&account.tolls, cost.minus(account.need()));
             let calls = account.requests.into();
-            let shadowed = ending.shadowed;
+            let shadowed = ending.shadowed();
             self.tally(account, &Counts { calls, denied: 0, shadowed, tokens_in, tokens_out, money_micros });
         }
-        self.gather(ending.chain.clone(), ending.entry(now, end, bytes_out, spent));
+        self.gather(ending.chain(), ending.entry(now, end, bytes_out, spent));
     }
 
     /// A request was refused.

@@ -14,7 +14,7 @@ use identity::Principal;
 use mcp::{Body, Call, Message};
 use registry::{NotFound, Target};
 
-use crate::{config::Config, federated::Federated, platform::Platform, refusal::Refusal, serve::Gateway};
+use crate::{apart::apart, config::Config, federated::Federated, platform::Platform, refusal::Refusal, serve::Gateway};
 
 /// What a path names, for one caller.
 #[derive(Clone)]
@@ -68,7 +68,7 @@ impl<P: Platform> Gateway<P> {
             None => match route::route(&federated.view, call) {
                 Ok(Way::One(routed)) => (routed.server, routed.body),
                 Ok(Way::Search(search)) => {
-                    let routed = self.searched(federated, call, &search).await??;
+                    let routed = apart(self.searched(federated, call, &search)).await??;
                     (routed.server, routed.body)
                 }
                 // What belongs to a session is not for one server.

@@ -15,6 +15,7 @@ use upstream::{Outbound, Repeatable};
 
 use crate::{
     answer::{Screened, is_mcp},
+    apart::apart,
     asking::may_ask,
     config::Config,
     course::At,
@@ -58,7 +59,7 @@ impl<P: Platform> Gateway<P> {
         {
             return self.relay_patiently(cleared, (at, call, text), body, draft).await;
         }
-        let recall = Recall::of(cleared.passing.caller.principal.binding());
+        let recall = Recall::of(cleared.passing.principal().binding());
         let sending = Alone {
             server: cleared.server(),
             at,
@@ -69,7 +70,7 @@ impl<P: Platform> Gateway<P> {
             lens: Some(&cleared.passing),
             recall: Some(&recall),
         };
-        let reached = self.decided(cleared, draft, self.send_alone(&cleared.passing.config, sending)).await??;
+        let reached = self.decided(cleared, draft, self.send_alone(cleared.passing.config(), sending)).await??;
         draft.recalled(&recall);
         match self.screen_alone(reached).await? {
             Screened::Native(reached) => self.shown(cleared, (at.clone(), body), draft, reached).await,
@@ -90,21 +91,21 @@ impl<P: Platform> Gateway<P> {
     ) -> Result<Response<P::Body>, Refusal> {
         let passing = &cleared.passing;
         let owned = Rc::new(Owned {
-            config: Rc::clone(&passing.config),
+            config: Rc::clone(passing.config()),
             target: passing.target.clone(),
             at: at.clone(),
             text,
             mirrored: self.mirrored(cleared, body).await?,
             trace: draft.trace.clone(),
             repeatable: self.repeatable(passing),
-            recall: Recall::of(passing.caller.principal.binding()),
+            recall: Recall::of(passing.principal().binding()),
         });
         let patience = self.decided(cleared, draft, self.send_patiently(Rc::clone(&owned))).await?;
         draft.recalled(&owned.recall);
         let reached = match patience {
             Patience::Reached(reached) => reached?,
             Patience::Waiting(awaited) => {
-                let silence = passing.config.resilience(cleared.server()).stream_idle;
+                let silence = passing.config().resilience(cleared.server()).stream_idle;
                 let seal = self.seal(passing, call, at).await?;
                 return Ok(self.kept_company(draft, awaited, silence, seal));
             }
@@ -159,7 +160,7 @@ impl<P: Platform> Gateway<P> {
     /// Sends a request to where it leads. Another instance is tried where the request may be repeated.
     pub(crate) async fn send_alone(&self, config: &Config, sending: Alone<'_>) -> Result<Reached<P::Body>, Refusal> {
         if let At::Federation(federated) = sending.at {
-            return Box::pin(self.send_federated(federated, &sending)).await;
+            return apart(self.send_federated(federated, &sending)).await;
         }
         if let At::Conversation(made) = sending.at {
             let request = self.request_alone(CONVERSATION, None, &sending)?;
@@ -251,18 +252,18 @@ impl<P: Platform> Gateway<P> {
         };
         let mut params = known()?;
         if let Body::Single(Message::Request(call)) = body
-            && let Err(mismatch) = routing::check(call, &params, &passing.admitted.mirrors)
+            && let Err(mismatch) = routing::check(call, &params, &passing.arrival.admitted.mirrors)
         {
             // The caller may know the tools better.
             if params.is_empty() || !self.is_relisted(cleared).await {
                 return Err(claim::Refused::from(mismatch).into());
             }
             params = known()?;
-            routing::check(call, &params, &passing.admitted.mirrors).map_err(claim::Refused::from)?;
+            routing::check(call, &params, &passing.arrival.admitted.mirrors).map_err(claim::Refused::from)?;
         }
         let known = &*params;
         let mut headers = mirrored(body, known)?;
-        headers.extend(spelled(routing::unrecognized(&passing.admitted.mirrors, known)));
+        headers.extend(spelled(routing::unrecognized(&passing.arrival.admitted.mirrors, known)));
         Ok(headers)
     }
 }

@@ -8,6 +8,7 @@ use mcp::header as mcp_header;
 use quota::answer::{Format, Measured};
 
 use crate::{
+    apart::apart,
     draft::Draft,
     instances::Reached,
     platform::{Answer, Arrived, Platform},
@@ -38,7 +39,7 @@ impl<P: Platform> Gateway<P> {
                 Err(Refusal::Credential(status))
             }
             _ if status.is_redirection() => Err(Refusal::Garbage(format!("it redirects with {status}"))),
-            _ => self.screen_failure(answer).await,
+            _ => apart(self.screen_failure(answer)).await,
         }
     }
 

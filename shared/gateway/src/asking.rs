@@ -14,6 +14,7 @@ use mcp::{Body, Call, Message, Timestamp};
 
 use crate::{
     answer::is_type,
+    apart::apart,
     course::At,
     draft::Draft,
     faults::Fault,
@@ -68,7 +69,7 @@ impl<P: Platform> Gateway<P> {
         reached: Reached<P::Body>,
     ) -> Result<Response<P::Body>, Refusal> {
         let seal = self.seal(&cleared.passing, call, at).await?;
-        let silence = cleared.passing.config.resilience(cleared.server()).stream_idle;
+        let silence = cleared.passing.config().resilience(cleared.server()).stream_idle;
         let Reached { mut answer, seat } = reached;
         if is_type(answer.response.headers(), mcp::header::TEXT_EVENT_STREAM) {
             let edit = move |message: &str| seal.said(message);
@@ -109,8 +110,8 @@ impl<P: Platform> Gateway<P> {
     }
 
     fn binding(&self, passing: &Passing<'_>, call: &Call<'_>) -> Result<Binding, Refusal> {
-        let principal = passing.caller.principal.binding();
-        let bound = Binding::of(principal, &passing.aim.target.server().name, call);
+        let principal = passing.principal().binding();
+        let bound = Binding::of(principal, &passing.arrival.aim.target.server().name, call);
         bound.map_err(|unreadable| Refusal::Params(unreadable.to_string()))
     }
 
@@ -118,7 +119,7 @@ impl<P: Platform> Gateway<P> {
         if let Some(keeper) = &self.memory.0.borrow().keeper {
             return Ok(keeper.clone());
         }
-        let keeper = self.key(Sealer::from_base64url).await?;
+        let keeper = apart(self.key(Sealer::from_base64url)).await?;
         self.memory.0.borrow_mut().keeper = Some(keeper.clone());
         Ok(keeper)
     }

@@ -9,6 +9,7 @@ use registry::{
 };
 
 use crate::{
+    apart::apart,
     config::{self, Bundle, Config},
     memory,
     platform::{Failed, Platform},
@@ -29,7 +30,7 @@ impl<P: Platform> Gateway<P> {
     pub(crate) async fn config(&self) -> Result<Rc<Config>, NoConfig> {
         let now = self.platform.now();
         let live = self.memory.0.borrow().live.clone();
-        let Some(live) = live else { return self.refresh(None).await };
+        let Some(live) = live else { return apart(self.refresh(None)).await };
         if now.millis_since(live.checked) >= CHECK_MS {
             self.set_live(Rc::clone(&live.config));
             let (gateway, config) = (self.clone(), Rc::clone(&live.config));
@@ -89,6 +90,7 @@ impl<P: Platform> Gateway<P> {
         // Tokens and keys count only under the configuration they were verified by.
         if memory.live.as_ref().is_none_or(|live| live.config.bundle != config.bundle) {
             memory.verified.clear();
+            memory.arrivals.clear();
             memory.keys.clear();
             memory.offers.clear();
             memory.expected.clear();

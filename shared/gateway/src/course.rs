@@ -13,6 +13,7 @@ use registry::Server;
 use session::{Route, Ticket};
 
 use crate::{
+    apart::apart,
     conversation::{Behind, Face, Terms},
     draft::Draft,
     federated::Federated,
@@ -116,21 +117,26 @@ impl<P: Platform> Gateway<P> {
     ) -> Result<Course, Refusal> {
         match (ticket, &passing.claim, body) {
             (Some(ticket), ..) => {
-                let route = self.route(&ticket, passing.aim.target.server()).await?;
-                draft.routed(&ticket, &route.row.instance);
+                let route = self.route(&ticket, passing.arrival.aim.target.server()).await?;
+                draft.routed(&ticket, &route);
                 let at = match route.row.is_bridged {
                     false => At::Session(Rc::clone(&route)),
                     true => {
                         let client = Client::of_session(route.row.upstream_id.as_deref().unwrap_or_default());
-                        self.asked_at(passing, &client).await?
+                        apart(self.asked_at(passing, &client)).await?
                     }
                 };
                 Ok(Course::Session(ticket, route, at))
             }
             (None, Claim::Modern(_), Some(Body::Single(Message::Request(call)))) => {
-                let at = self.asked_at(passing, &Client::of(call)).await?;
-                let to =
-                    passing.aim.federated.as_ref().map_or_else(|| at.clone(), |all| At::Federation(Rc::clone(all)));
+                let client = Client::of(call);
+                let at = apart(self.asked_at(passing, &client)).await?;
+                let to = passing
+                    .arrival
+                    .aim
+                    .federated
+                    .as_ref()
+                    .map_or_else(|| at.clone(), |all| At::Federation(Rc::clone(all)));
                 Ok(Course::Alone(to, at))
             }
             (None, Claim::Modern(_), _) => Ok(Course::Alone(At::Instances, At::Instances)),
@@ -140,11 +146,11 @@ impl<P: Platform> Gateway<P> {
 
     /// Where the server that is meant can be asked by itself.
     async fn asked_at(&self, passing: &Passing<'_>, client: &Client<'_>) -> Result<At, Refusal> {
-        match &passing.aim.federated {
+        match &passing.arrival.aim.federated {
             Some(federated) if passing.is_at_endpoint() => Ok(At::Federation(Rc::clone(federated))),
             _ => {
-                let principal = passing.caller.principal.binding();
-                self.at(&passing.config, passing.server(), principal, client).await
+                let principal = passing.principal().binding();
+                self.at(passing.config(), passing.server(), principal, client).await
             }
         }
     }

@@ -23,6 +23,7 @@ use upstream::Repeatable;
 
 use crate::{
     answer::Screened,
+    apart::apart,
     config::Config,
     course::At,
     draft::{UNKNOWN_CHAIN, chain_of},
@@ -73,7 +74,9 @@ impl<P: Platform> Gateway<P> {
             (known.listed, known.expected_by, known.admitted(name))
         });
         let now = self.platform.now();
-        let Some((listed, expected_by, offer)) = known else { return Ok(self.list_tools(place).await?.admitted(name)) };
+        let Some((listed, expected_by, offer)) = known else {
+            return Ok(apart(self.list_tools(place)).await?.admitted(name));
+        };
         if now.millis_since(listed) >= RELIST_MS && now >= expected_by {
             self.expect_list(place, now);
             let (gateway, place) = (self.clone(), place.clone());
@@ -84,7 +87,9 @@ impl<P: Platform> Gateway<P> {
         }
         match offer {
             // A tool that appeared since is not denied for half a minute.
-            None if now.millis_since(listed) >= UNKNOWN_RELIST_MS => Ok(self.list_tools(place).await?.admitted(name)),
+            None if now.millis_since(listed) >= UNKNOWN_RELIST_MS => {
+                Ok(apart(self.list_tools(place)).await?.admitted(name))
+            }
             offer => Ok(offer),
         }
     }

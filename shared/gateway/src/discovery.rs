@@ -13,6 +13,7 @@ use policy::{Action, Sight};
 
 use crate::{
     answer::is_type,
+    apart::apart,
     asking::may_ask,
     course::{At, Course},
     definitions::Place,
@@ -33,9 +34,25 @@ impl<P: Platform> Gateway<P> {
         draft: &Draft,
         reached: Reached<P::Body>,
     ) -> Result<Response<P::Body>, Refusal> {
+        let is_plain = |method: &str| Kind::of_method(method).is_none() && method != LISTEN;
+        let in_session = matches!(cleared.course, Course::Session(..));
+        if in_session && cleared.passing.said.asked.iter().all(|asked| is_plain(asked.method)) {
+            let silence = cleared.passing.config().resilience(cleared.server()).stream_idle;
+            return Ok(self.metered(draft, reached, silence));
+        }
+        apart(self.shown_in_part(cleared, (at, body), draft, reached)).await
+    }
+
+    async fn shown_in_part(
+        &self,
+        cleared: &Cleared<'_>,
+        (at, body): (At, &Body<'_>),
+        draft: &Draft,
+        reached: Reached<P::Body>,
+    ) -> Result<Response<P::Body>, Refusal> {
         let passing = &cleared.passing;
         let kinds: Vec<Kind> = passing.said.asked.iter().filter_map(|asked| Kind::of_method(asked.method)).collect();
-        let silence = passing.config.resilience(cleared.server()).stream_idle;
+        let silence = passing.config().resilience(cleared.server()).stream_idle;
         if let (Course::Alone(..), Body::Single(Message::Request(call))) = (&cleared.course, body)
             && may_ask(&call.method)
         {
@@ -44,14 +61,14 @@ impl<P: Platform> Gateway<P> {
         if passing.said.asked.iter().any(|asked| asked.method == LISTEN)
             && is_type(reached.answer.response.headers(), mcp::header::TEXT_EVENT_STREAM)
         {
-            let (gateway, config, server) = (self.clone(), Rc::clone(&passing.config), cleared.server().clone());
+            let (gateway, config, server) = (self.clone(), Rc::clone(passing.config()), cleared.server().clone());
             let overheard = move |message: &str| {
                 gateway.overhear(&config, &server, message);
                 Ok(message.to_owned())
             };
             return Ok(self.handed_on(draft, reached, silence, overheard));
         }
-        let is_watched = passing.config.is_watched(cleared.server());
+        let is_watched = passing.config().is_watched(cleared.server());
         // A list of many servers had everything taken out of each part, under the names policy knows.
         if kinds.is_empty() || passing.is_at_endpoint() || !is_watched && !passing.may_list_unfit(&kinds) {
             return Ok(self.metered(draft, reached, silence));
@@ -74,7 +91,7 @@ impl<P: Platform> Gateway<P> {
     pub(crate) fn fate(&self, passing: &Passing<'_>, place: &Place, item: &Item<'_>) -> Fate {
         let sight = match item.kind {
             Kind::Tools if self.is_unfit(passing, place, item) => Sight::Hidden,
-            _ if !passing.config.is_watched(passing.server()) => Sight::Visible,
+            _ if !passing.config().is_watched(passing.server()) => Sight::Visible,
             Kind::Tools => self.sees_tool(passing, place, item),
             Kind::Prompts => self.sees(passing, Action::GetPrompt(&item.key), None),
             Kind::Resources | Kind::Templates => self.sees(passing, Action::ReadResource(&item.key), None),

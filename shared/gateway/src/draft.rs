@@ -1,18 +1,21 @@
 //! What will be recorded of this request? The decision, filled in stage by stage, and its outcome.
+//!
+//! Stages note what they found as they have it; it is spelled when the record is written, which nobody waits for.
 
 use std::rc::Rc;
 
-use audit::{Decision, Entry, Outcome, Shadow, Verdict, Who};
+use audit::{Called, Decision, Entry, Outcome, Shadow, Verdict, Who};
 use http::{Method, StatusCode};
-use mcp::{Timestamp, json::clip};
+use mcp::{Timestamp, digest, json::clip};
 use policy::Permit;
 use quota::Amount;
-use serde_json::value::RawValue;
-use session::Ticket;
+use serde_json::{Value, value::RawValue};
+use session::{Route, Ticket};
 use telemetry::TraceContext;
 
 use crate::{
     accounts::{Account, Spent},
+    config::Config,
     pipeline::Passing,
     quotas::Tolls,
     recall::Recall,
@@ -31,67 +34,97 @@ pub(crate) struct Draft {
     account: Option<Rc<Account>>,
     /// How much of its answer was remembered.
     recalled: Option<String>,
-    decision: Decision,
+    facts: Rc<Facts>,
+}
+
+/// What is recorded of a request, before it is spelled.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    config: Rc<Config>,
+    trace: TraceContext,
+    at: Timestamp,
+    who: Option<Rc<Who>>,
+    server: Rc<str>,
+    route: Option<Rc<Route>>,
+    session: Option<Ticket>,
+    method: Method,
+    calls: Vec<Call>,
+    permit: Option<Permit>,
+}
+
+/// A message that asks for something.
+#[derive(Clone, Debug)]
+struct Call {
+    method: String,
+    target: Option<String>,
+    arguments: Option<Arguments>,
+}
+
+/// What waits to be digested; long ones do not wait.
+#[derive(Clone, Debug)]
+enum Arguments {
+    Short(Rc<Value>),
+    Digested([u8; 32]),
 }
 
 /// What is known of a request when its outcome is.
 #[derive(Clone, Debug)]
 pub(crate) struct Ending {
-    pub(crate) chain: String,
-    request: String,
-    at: Timestamp,
+    facts: Rc<Facts>,
     bytes_in: u64,
     session: Option<String>,
     instance: Option<String>,
     /// Whom it is charged to; `None` if that never was found out.
     pub(crate) account: Option<Rc<Account>>,
-    /// 1 if the candidate policies would have decided otherwise.
-    pub(crate) shadowed: u64,
     recalled: Option<String>,
 }
 
 impl Draft {
-    pub(crate) fn new(bundle: &str, server: &str, method: &Method, trace: TraceContext, at: Timestamp) -> Self {
-        let decision = Decision {
-            request: trace.span_id(),
+    /// Of a request to the endpoint `server` that came at `at`.
+    pub(crate) fn new(
+        config: &Rc<Config>,
+        server: Rc<str>,
+        method: Method,
+        trace: TraceContext,
+        at: Timestamp,
+    ) -> Self {
+        let facts = Facts {
+            config: Rc::clone(config),
+            trace: trace.clone(),
             at,
             who: None,
-            server: Some(server.to_owned()),
-            instance: None,
-            http_method: clip(method.as_str()).to_owned(),
-            calls: Vec::new(),
+            server,
+            route: None,
             session: None,
-            verdict: Verdict::Allowed,
-            reason: String::new(),
-            policies: Vec::new(),
-            shadow: None,
-            status: None,
-            trace: trace.trace_id(),
-            bundle: bundle.to_owned(),
+            method,
+            calls: Vec::new(),
+            permit: None,
         };
-        Self { trace, answers: None, is_decided: false, bytes_in: 0, account: None, recalled: None, decision }
+        let facts = Rc::new(facts);
+        Self { trace, answers: None, is_decided: false, bytes_in: 0, account: None, recalled: None, facts }
     }
 
     /// A parent of the trace was found.
     pub(crate) fn traced(&mut self, trace: TraceContext) {
-        self.decision.request = trace.span_id();
-        self.decision.trace = trace.trace_id();
+        self.facts_mut().trace = trace.clone();
         self.trace = trace;
     }
 
     /// It is found out which server it is for.
     pub(crate) fn leads_to(&mut self, server: &str) {
-        self.decision.server = Some(server.to_owned());
+        if *self.facts.server != *server {
+            self.facts_mut().server = server.into();
+        }
     }
 
     pub(crate) fn called_by(&mut self, who: &Rc<Who>) {
-        self.decision.who = Some(Rc::clone(who));
+        self.facts_mut().who = Some(Rc::clone(who));
     }
 
     /// Gives what the request is known to need.
     pub(crate) fn carries(&mut self, bytes_in: usize, passing: &Passing<'_>, tolls: &Rc<Tolls>) -> Amount {
         self.bytes_in = bytes_in as u64;
-        self.decision.calls = passing.said.asked.iter().map(Asked::called).collect();
+        self.facts_mut().calls = passing.said.asked.iter().map(Call::of).collect();
         let account = Account::new(passing, tolls);
         let need = account.need();
         self.account = Some(Rc::new(account));
@@ -104,19 +137,13 @@ impl Draft {
     }
 
     pub(crate) fn permitted(&mut self, permit: &Permit) {
-        permit.reason.clone_into(&mut self.decision.reason);
-        self.decision.policies.clone_from(&permit.policies);
-        self.decision.shadow = permit.shadow.as_deref().map(shadow);
+        self.facts_mut().permit = Some(permit.clone());
     }
 
-    pub(crate) fn routed(&mut self, ticket: &Ticket, instance: &str) {
-        self.decision.session = Some(ticket.name());
-        self.decision.instance = Some(instance.to_owned());
-    }
-
-    /// Whose chain it belongs to; callers that are not known share one.
-    pub(crate) fn chain(&self) -> String {
-        self.decision.who.as_ref().map_or_else(|| UNKNOWN_CHAIN.to_owned(), |who| chain_of(&who.tenant))
+    pub(crate) fn routed(&mut self, ticket: &Ticket, route: &Rc<Route>) {
+        let facts = self.facts_mut();
+        facts.session = Some(ticket.clone());
+        facts.route = Some(Rc::clone(route));
     }
 
     /// Whom it is charged to, once that is known.
@@ -125,8 +152,8 @@ impl Draft {
     }
 
     /// Whether it is known who called.
-    pub(crate) const fn is_attributed(&self) -> bool {
-        self.decision.who.is_some()
+    pub(crate) fn is_attributed(&self) -> bool {
+        self.facts.who.is_some()
     }
 
     /// Whether the decision stands; what happens from now on is its outcome.
@@ -134,14 +161,14 @@ impl Draft {
         self.is_decided
     }
 
-    /// The entry for a request that is sent on.
-    pub(crate) fn allow(&mut self) -> Entry {
+    /// What is recorded of a request that is sent on.
+    pub(crate) fn allow(&mut self) -> Rc<Facts> {
         self.is_decided = true;
-        Entry::Decision(Box::new(self.decision.clone()))
+        Rc::clone(&self.facts)
     }
 
-    /// The entry for one that is not.
-    pub(crate) fn refuse(&self, refusal: &Refusal) -> Entry {
+    /// Whose chain it belongs to, and the entry for a request that is not sent on.
+    pub(crate) fn refuse(&self, refusal: &Refusal) -> (String, Entry) {
         let denied = refusal.denied();
         let decision = Decision {
             verdict: refusal.verdict(),
@@ -149,23 +176,77 @@ impl Draft {
             policies: denied.map_or_else(Vec::new, |denied| denied.policies().to_vec()),
             shadow: denied.and_then(policy::Denied::shadow).map(shadow),
             status: Some(refusal.status().as_u16()),
-            ..self.decision.clone()
+            ..self.facts.decision()
         };
-        Entry::Decision(Box::new(decision))
+        (self.facts.chain(), Entry::Decision(Box::new(decision)))
     }
 
     pub(crate) fn ending(&self) -> Ending {
         Ending {
-            chain: self.chain(),
-            request: self.decision.request.clone(),
-            at: self.decision.at,
+            facts: Rc::clone(&self.facts),
             bytes_in: self.bytes_in,
             session: None,
             instance: None,
             account: self.account.clone(),
-            shadowed: u64::from(self.decision.shadow.is_some()),
             recalled: self.recalled.clone(),
         }
+    }
+
+    fn facts_mut(&mut self) -> &mut Facts {
+        Rc::make_mut(&mut self.facts)
+    }
+}
+
+impl Facts {
+    /// Whose chain they belong to; callers that are not known share one.
+    pub(crate) fn chain(&self) -> String {
+        self.who.as_ref().map_or_else(|| UNKNOWN_CHAIN.to_owned(), |who| chain_of(&who.tenant))
+    }
+
+    /// The entry for a request that is sent on.
+    pub(crate) fn allowed(&self) -> Entry {
+        Entry::Decision(Box::new(self.decision()))
+    }
+
+    fn decision(&self) -> Decision {
+        Decision {
+            request: self.trace.span_id(),
+            at: self.at,
+            who: self.who.clone(),
+            server: Some(self.server.to_string()),
+            instance: self.route.as_ref().map(|route| route.row.instance.clone()),
+            http_method: clip(self.method.as_str()).to_owned(),
+            calls: self.calls.iter().map(Call::called).collect(),
+            session: self.session.as_ref().map(Ticket::name),
+            verdict: Verdict::Allowed,
+            reason: self.permit.as_ref().map_or("", |permit| permit.reason).to_owned(),
+            policies: self.permit.as_ref().map_or_else(Vec::new, |permit| permit.policies.clone()),
+            shadow: self.permit.as_ref().and_then(|permit| permit.shadow.as_deref()).map(shadow),
+            status: None,
+            trace: self.trace.trace_id(),
+            bundle: self.config.bundle.clone(),
+        }
+    }
+}
+
+impl Call {
+    fn of(asked: &Asked<'_>) -> Self {
+        Self {
+            method: clip(asked.method).to_owned(),
+            target: asked.target.as_deref().map(|target| clip(target).to_owned()),
+            arguments: asked.arguments.as_ref().map(|arguments| match asked.spelled {
+                Some(spelled) if spelled.get().len() <= SHORT_BYTES => Arguments::Short(Rc::clone(arguments)),
+                _ => Arguments::Digested(digest::canonical(arguments)),
+            }),
+        }
+    }
+
+    fn called(&self) -> Called {
+        let digest = self.arguments.as_ref().map(|arguments| match arguments {
+            Arguments::Short(arguments) => digest::canonical(arguments),
+            Arguments::Digested(digest) => *digest,
+        });
+        Called::new(&self.method, self.target.as_deref(), digest)
     }
 }
 
@@ -179,6 +260,16 @@ fn shadow(shadow: &policy::Shadow) -> Shadow {
 }
 
 impl Ending {
+    /// Whose chain it belongs to.
+    pub(crate) fn chain(&self) -> String {
+        self.facts.chain()
+    }
+
+    /// 1 if the candidate policies would have decided otherwise.
+    pub(crate) fn shadowed(&self) -> u64 {
+        self.facts.permit.as_ref().is_some_and(|permit| permit.shadow.is_some()).into()
+    }
+
     /// An ending that tells which session was opened, and where.
     pub(crate) fn opened(mut self, ticket: Option<&Ticket>, instance: &str) -> Self {
         self.session = ticket.map(Ticket::name);
@@ -195,13 +286,13 @@ impl Ending {
         spent: Spent,
     ) -> Entry {
         Entry::Outcome(Outcome {
-            request: self.request,
+            request: self.facts.trace.span_id(),
             at: now,
             status: status.as_u16(),
             session: self.session,
             instance: self.instance,
             end: self.recalled.map_or_else(|| end.to_owned(), |recalled| format!("{end} ({recalled})")),
-            duration_ms: now.millis_since(self.at),
+            duration_ms: now.millis_since(self.facts.at),
             bytes_in: self.bytes_in,
             bytes_out,
             tokens_in: spent.tokens_in,
@@ -218,3 +309,4 @@ pub(crate) fn chain_of(tenant: &str) -> String {
 
 /// The chain of requests whose caller is not known.
 pub(crate) const UNKNOWN_CHAIN: &str = "unknown";
+const SHORT_BYTES: usize = 2048;

@@ -11,6 +11,7 @@ use upstream::Repeatable;
 
 use crate::{
     alone::{Alone, mirrored},
+    apart::apart,
     config::Config,
     course::{At, Client, Made},
     platform::Platform,
@@ -54,7 +55,7 @@ impl<P: Platform> Gateway<P> {
         let known = match stored.filter(|known| known.at(now).is_some()) {
             Some(known) => known,
             None => {
-                let known = self.probe(config, server).await?;
+                let known = apart(self.probe(config, server)).await?;
                 let (gateway, text) = (self.clone(), serde_json::to_string(&known).unwrap_or_default());
                 self.platform.defer(async move {
                     // Another isolate asks the server itself.

@@ -169,7 +169,7 @@ impl<P: Platform> Gateway<P> {
         let text = up::request(id, &call.method, params, &envelope, up::Round::default())
             .map_err(|unreadable| Refusal::Params(unreadable.to_string()))?;
         let trace = draft.trace.clone();
-        let recall = Recall::of(cleared.passing.caller.principal.binding());
+        let recall = Recall::of(cleared.passing.principal().binding());
         let sending = Alone {
             server: cleared.server(),
             at: &At::Instances,
@@ -220,7 +220,7 @@ impl<P: Platform> Gateway<P> {
     /// One server's list without what the caller may not know of.
     fn seen(&self, passing: &Passing<'_>, place: &Place, kind: Kind, said: &str) -> Option<String> {
         let passing = passing.at_server(place.target.clone());
-        if !passing.config.is_watched(passing.server()) && !routing::may_annotate(said) {
+        if !passing.config().is_watched(passing.server()) && !routing::may_annotate(said) {
             return Some(said.to_owned());
         }
         let filtered = page::filter(said, &[kind], |item| self.fate(&passing, place, item));
@@ -237,7 +237,7 @@ impl<P: Platform> Gateway<P> {
     ) -> bool {
         let (Some(passing), Ok(target)) = (lens, federated.config.registry.configured(server)) else { return true };
         let passing = passing.at_server(target);
-        let is_watched = passing.config.is_watched(passing.server());
+        let is_watched = passing.config().is_watched(passing.server());
         !is_watched || self.sees(&passing, Action::of_method(&call.method, ""), None) == Sight::Visible
     }
 

@@ -6,10 +6,11 @@ use audit::Who;
 use guard::Admitted;
 use http::{Request, header};
 use identity::{KeySet, Principal, Refused, Verified};
-use mcp::digest;
+use mcp::{Timestamp, digest};
 use policy::Subject;
 
 use crate::{
+    apart::apart,
     config::{Config, ConfiguredIssuer, KeySource},
     memory::KeyRing,
     platform::Platform,
@@ -24,6 +25,8 @@ pub(crate) struct Caller {
     pub(crate) who: Rc<Who>,
     /// How policies name it, once they were asked.
     pub(crate) subject: Rc<OnceCell<Subject>>,
+    /// Its token; nobody else has none.
+    verified: Option<Rc<Verified>>,
 }
 
 /// A genuine token that is remembered, and how the record names its bearer once that was needed.
@@ -60,11 +63,11 @@ impl<P: Platform> Gateway<P> {
         let remembered = self.memory.0.borrow_mut().verified.get(&digest).cloned();
         let bearer = match remembered {
             Some(bearer) => bearer,
-            None => self.verify(config, token, digest).await?,
+            None => apart(self.verify(config, token, digest)).await?,
         };
         let principal = bearer.verified.principal(&[resource, config.site.origin()], self.platform.now())?;
         let who = Rc::clone(bearer.who.get_or_init(|| Rc::new(who(&principal))));
-        Ok(Caller { principal, who, subject: bearer.subject })
+        Ok(Caller { principal, who, subject: bearer.subject, verified: Some(bearer.verified) })
     }
 
     async fn verify(&self, config: &Config, token: &str, digest: [u8; 32]) -> Result<Bearer, Refusal> {
@@ -134,7 +137,12 @@ impl<P: Platform> Gateway<P> {
 
 impl Caller {
     fn new(principal: Rc<Principal>) -> Self {
-        Self { who: Rc::new(who(&principal)), principal, subject: Rc::default() }
+        Self { who: Rc::new(who(&principal)), principal, subject: Rc::default(), verified: None }
+    }
+
+    /// Whether its token is still valid.
+    pub(crate) fn is_current(&self, now: Timestamp) -> bool {
+        self.verified.as_ref().is_none_or(|verified| verified.check_expiry(now).is_ok())
     }
 }
 

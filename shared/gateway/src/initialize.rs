@@ -36,11 +36,11 @@ impl<P: Platform> Gateway<P> {
     ) -> Result<Response<P::Body>, Refusal> {
         let text = Bytes::from(traced(body, &draft.trace)?);
         let trace = draft.trace.clone();
-        let opening = Opening { trace: &trace, revision: cleared.passing.admitted.revision, body: text };
+        let opening = Opening { trace: &trace, revision: cleared.passing.revision, body: text };
         if self.has_no_sessions(cleared.server()) {
             return self.open_facade(cleared, opening, draft).await;
         }
-        let first = self.first_answer(&cleared.passing.config, cleared.server(), opening.clone());
+        let first = self.first_answer(cleared.passing.config(), cleared.server(), opening.clone());
         let (instance, reached) = self.decided(cleared, draft, first).await??;
         let reached = match self.screen_alone(reached).await {
             Ok(Screened::Native(reached)) => reached,
@@ -52,7 +52,7 @@ impl<P: Platform> Gateway<P> {
             Err(Refusal::Lost(detail)) => return Err(Refusal::Garbage(detail)),
             Err(refusal) => return Err(refusal),
         };
-        let ticket = self.mint(&cleared.passing.caller.principal, cleared.server()).await?;
+        let ticket = self.mint(cleared.passing.principal(), cleared.server()).await?;
         self.begun(cleared, (&ticket, &instance, Facade::Absent), reached, draft).await
     }
 
@@ -64,8 +64,8 @@ impl<P: Platform> Gateway<P> {
         draft: &mut Draft,
     ) -> Result<Response<P::Body>, Refusal> {
         let server = cleared.server();
-        let ticket = self.mint(&cleared.passing.caller.principal, server).await?;
-        let made = Made::up(&ticket, server, cleared.passing.aim.federated.as_deref());
+        let ticket = self.mint(cleared.passing.principal(), server).await?;
+        let made = Made::up(&ticket, server, cleared.passing.arrival.aim.federated.as_deref());
         let request = opening.request(CONVERSATION, None)?;
         let reached = match draft.is_decided() {
             true => self.converse(server, &made, request).await,

@@ -1,6 +1,6 @@
 //! When is an entry written? Decisions beside the upstream call, the rest together: after a second, or 64 of them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use audit::{Chain, Command, Entry};
 use http::StatusCode;
@@ -9,15 +9,15 @@ use mcp::Timestamp;
 use quota::answer::Format;
 
 use crate::{
-    draft::Ending,
+    draft::{Ending, Facts},
     platform::{Arrived, Failed, Platform},
     serve::Gateway,
 };
 
-/// Entries that wait, by chain, answers that are still to be counted, and since when a flush is on its way.
+/// Entries that wait, answers that are still to be counted, and since when a flush is on its way.
 #[derive(Default)]
 pub(crate) struct Journal {
-    waiting: Vec<(String, Entry)>,
+    waiting: Vec<Waiting>,
     uncounted: Vec<Uncounted>,
     uncounted_bytes: u64,
     flush_due: Option<Timestamp>,
@@ -25,6 +25,12 @@ pub(crate) struct Journal {
     flushes: u64,
     /// Counting answers makes entries, which the flush that counts them takes.
     is_counting: bool,
+}
+
+/// An entry that waits: with its chain, or not even spelled.
+enum Waiting {
+    Spelled(String, Entry),
+    Decision(Rc<Facts>),
 }
 
 /// An answer that is still to be counted.
@@ -42,9 +48,9 @@ enum Due {
 }
 
 impl Journal {
-    fn push(&mut self, chain: String, entry: Entry, now: Timestamp) -> Due {
+    fn push(&mut self, waiting: Waiting, now: Timestamp) -> Due {
         if self.waiting.len() < WAITING_MAX {
-            self.waiting.push((chain, entry));
+            self.waiting.push(waiting);
         }
         self.due(now)
     }
@@ -83,7 +89,11 @@ impl Journal {
         self.flushes = self.flushes.wrapping_add(1);
         self.is_counting = false;
         let mut chains: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
-        for (chain, entry) in self.waiting.drain(..) {
+        for waiting in self.waiting.drain(..) {
+            let (chain, entry) = match waiting {
+                Waiting::Spelled(chain, entry) => (chain, entry),
+                Waiting::Decision(facts) => (facts.chain(), facts.allowed()),
+            };
             chains.entry(chain).or_default().push(entry);
         }
         chains
@@ -97,9 +107,17 @@ impl<P: Platform> Gateway<P> {
     }
 
     /// Lets `entry` be written with others, beside this request or a later one.
-    /// It is spelled only then: a caller waits for none of that.
     pub(crate) fn gather(&self, chain: String, entry: Entry) {
-        let due = self.memory.0.borrow_mut().journal.push(chain, entry, self.platform.now());
+        self.wait(Waiting::Spelled(chain, entry));
+    }
+
+    /// Likewise the decision to send a request on. It is spelled only then: a caller waits for none of that.
+    pub(crate) fn gather_decision(&self, facts: Rc<Facts>) {
+        self.wait(Waiting::Decision(facts));
+    }
+
+    fn wait(&self, waiting: Waiting) {
+        let due = self.memory.0.borrow_mut().journal.push(waiting, self.platform.now());
         self.see_to(due);
     }
 
@@ -181,7 +199,7 @@ mod tests {
             tokens_out: 0,
             money_micros: 0,
         };
-        journal.push("acme".to_owned(), Entry::Outcome(outcome), Timestamp::from_millis(now))
+        journal.push(Waiting::Spelled("acme".to_owned(), Entry::Outcome(outcome)), Timestamp::from_millis(now))
     }
 
     #[test]

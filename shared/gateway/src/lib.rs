@@ -14,7 +14,9 @@ mod accounts;
 mod aim;
 mod alone;
 mod answer;
+mod apart;
 mod api;
+mod arrival;
 mod asking;
 mod bundle;
 mod cors;
@@ -40,6 +42,7 @@ mod patience;
 mod permits;
 mod pipeline;
 mod quotas;
+
 mod recall;
 mod relay;
 mod said;
@@ -47,6 +50,8 @@ mod serve;
 mod sessions;
 mod unfit;
 
+pub use apart::apart;
+pub use arrival::Spelled;
 pub use conversation::Conversation;
 pub use memory::Memory;
 pub use platform::Platform;

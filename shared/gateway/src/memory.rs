@@ -11,6 +11,7 @@ use session::{Route, Sealer};
 use upstream::{Circuits, Slots};
 
 use crate::{
+    arrival::{Arrival, HeadKey},
     config::Config,
     definitions::Offers,
     identify::Bearer,
@@ -28,6 +29,10 @@ pub(crate) struct Remembered {
     pub(crate) live: Option<Live>,
     /// Genuine tokens by their SHA-256.
     pub(crate) verified: LruCache<[u8; 32], Bearer>,
+    /// What follows from heads that came before, under the configuration in force.
+    pub(crate) arrivals: LruCache<HeadKey, Rc<Arrival>>,
+    /// What their keys are made with, once there are any.
+    pub(crate) head_key: Option<[u8; 16]>,
     /// Key sets by issuer.
     pub(crate) keys: BTreeMap<String, KeyRing>,
     /// Open sessions by name.
@@ -106,6 +111,8 @@ impl Default for Memory {
         Self(Rc::new(RefCell::new(Remembered {
             live: None,
             verified: LruCache::new(TOKENS_MAX),
+            arrivals: LruCache::new(ARRIVALS_MAX),
+            head_key: None,
             keys: BTreeMap::new(),
             sessions: LruCache::new(SESSIONS_MAX),
             eras: BTreeMap::new(),
@@ -130,6 +137,7 @@ impl Default for Memory {
 }
 
 const TOKENS_MAX: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+const ARRIVALS_MAX: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 const SESSIONS_MAX: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
 const ANSWERS_MAX: NonZeroUsize = NonZeroUsize::new(2048).unwrap();
 const ANSWERS_MAX_BYTES: usize = 8 * 1024 * 1024;

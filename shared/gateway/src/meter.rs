@@ -19,6 +19,7 @@ use crate::{
 impl<P: Platform> Gateway<P> {
     /// Measures `tap` beside the answer, records its outcome, and cuts the exchange off when the upstream stays silent
     /// for longer than `silence`. The place at the instance is free after that.
+    #[inline(never)]
     pub(crate) fn measure(
         &self,
         ending: Ending,

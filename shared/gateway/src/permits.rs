@@ -11,8 +11,8 @@ use registry::{Server, Target};
 use upstream::Repeatable;
 
 use crate::{
-    config::Config, course::Course, definitions::Offer, pipeline::Passing, platform::Platform, refusal::Refusal,
-    said::Asked, serve::Gateway,
+    apart::apart, config::Config, course::Course, definitions::Offer, pipeline::Passing, platform::Platform,
+    refusal::Refusal, said::Asked, serve::Gateway,
 };
 
 /// What a caller may expect of a thing, and what that was worked out for: kept, so that addresses stay theirs.
@@ -38,12 +38,21 @@ impl<P: Platform> Gateway<P> {
         &self,
         passing: &Passing<'_>,
         course: &Course,
+        permit: Permit,
+    ) -> Result<Permit, Refusal> {
+        match passing.is_at_endpoint() || passing.config().is_watched(passing.server()) {
+            true => apart(self.permit_by_policy(passing, course, permit)).await,
+            false => Ok(permit),
+        }
+    }
+
+    async fn permit_by_policy(
+        &self,
+        passing: &Passing<'_>,
+        course: &Course,
         mut permit: Permit,
     ) -> Result<Permit, Refusal> {
-        if !passing.is_at_endpoint() && !passing.config.is_watched(passing.server()) {
-            return Ok(permit);
-        }
-        match passing.admitted.verb {
+        match passing.arrival.admitted.verb {
             Verb::Get => permit.and(self.permit_bare(passing, course, Action::Listen)?),
             Verb::Delete => permit.and(self.permit_bare(passing, course, Action::EndSession)?),
             Verb::Post => {
@@ -69,7 +78,7 @@ impl<P: Platform> Gateway<P> {
     /// Whether `passing` may be sent again: what it does is known from its method, or said by the tool it calls.
     pub(crate) fn repeatable(&self, passing: &Passing<'_>) -> Repeatable {
         match passing.said.asked.as_slice() {
-            [asked] if passing.admitted.verb == Verb::Post => {
+            [asked] if passing.arrival.admitted.verb == Verb::Post => {
                 let hints = asked.target.as_deref().and_then(|tool| self.hints(passing.server(), tool));
                 upstream::repeatable(asked.method, hints)
             }
@@ -80,7 +89,7 @@ impl<P: Platform> Gateway<P> {
     /// Leave for what is meant for an endpoint of many servers: one of them has to allow it, and only those that do are
     /// asked. A resource is its own server's to allow.
     fn permit_somewhere(&self, passing: &Passing<'_>, course: &Course, asked: &Asked<'_>) -> Result<Permit, Refusal> {
-        let Some(federated) = &passing.aim.federated else { return Err(Refusal::NoEndpoint) };
+        let Some(federated) = &passing.arrival.aim.federated else { return Err(Refusal::NoEndpoint) };
         let named = asked.target.as_deref().unwrap_or_default();
         let (servers, named): (Vec<&str>, &str) = match (asked.method, federated.view.resource(named)) {
             ("resources/subscribe", Some((server, own))) => (vec![server], own),
@@ -90,12 +99,12 @@ impl<P: Platform> Gateway<P> {
         let mut verdict = Err(Refusal::NotFound(registry::NotFound));
         for server in servers {
             let passing = passing.at_server(federated.config.registry.configured(server)?);
-            let decided = match passing.config.is_watched(passing.server()) {
+            let decided = match passing.config().is_watched(passing.server()) {
                 true => {
                     let outlook = self.outlook(&passing, Action::of_method(asked.method, named), None);
                     self.decide(&passing, course, asked, &outlook).map_err(|denied| forbidden(&passing, course, denied))
                 }
-                false => policy::scoped(&passing.caller.principal.scopes, &[]).map_err(Refusal::from),
+                false => policy::scoped(&passing.principal().scopes, &[]).map_err(Refusal::from),
             };
             verdict = match (verdict, decided) {
                 (Ok(mut permit), Ok(other)) => {
@@ -113,7 +122,7 @@ impl<P: Platform> Gateway<P> {
     fn permit_bare(&self, passing: &Passing<'_>, course: &Course, action: Action<'_>) -> Result<Permit, Denied> {
         if passing.is_at_endpoint() {
             // The session, its stream and its answers: each message on the way is decided by itself.
-            return policy::scoped(&passing.caller.principal.scopes, &[]);
+            return policy::scoped(&passing.principal().scopes, &[]);
         }
         self.decide(passing, course, &Asked::default(), &self.outlook(passing, action, None))
     }
@@ -145,19 +154,19 @@ impl<P: Platform> Gateway<P> {
             Course::Session(_, route, _) => route.row.client.as_deref(),
             Course::Opening | Course::Alone(..) => passing.said.client.as_deref(),
         };
-        let revision = course.revision().or(passing.admitted.revision);
+        let revision = course.revision().or(passing.revision);
         let circumstances = Circumstances {
             revision: revision.map_or("", mcp::Revision::as_str),
             client,
             hour: self.platform.now().hour(),
             trace: &passing.trace.trace_id(),
         };
-        outlook.decide(asked.arguments.as_ref(), &circumstances)
+        outlook.decide(asked.arguments.as_deref(), &circumstances)
     }
 
     /// What the caller may expect, worked out once for what is asked for again and again.
     fn outlook(&self, passing: &Passing<'_>, action: Action<'_>, offer: Option<&Rc<Offer>>) -> Outlook {
-        let principal = &passing.caller.principal;
+        let principal = passing.principal();
         let (address, thing) = match (offer, server_action(action)) {
             (Some(offer), _) => ((Rc::as_ptr(offer).addr(), 0), Some(Thing::Tool(Rc::clone(offer)))),
             (None, Some(tag)) => {
@@ -172,9 +181,9 @@ impl<P: Platform> Gateway<P> {
         {
             return expected.outlook.clone();
         }
-        let subject = passing.caller.subject.get_or_init(|| subject(principal));
+        let subject = passing.arrival.caller.subject.get_or_init(|| subject(principal));
         let facts = offer.map(|offer| offer.facts());
-        let outlook = passing.config.policies.outlook(subject, action, &passing.server().name, facts);
+        let outlook = passing.config().policies.outlook(subject, action, &passing.server().name, facts);
         if let Some(thing) = thing {
             let expected = Expected { _principal: Rc::clone(principal), _thing: thing, outlook: outlook.clone() };
             self.memory.0.borrow_mut().expected.put(key, expected);

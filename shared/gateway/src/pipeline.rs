@@ -6,22 +6,24 @@
 use std::rc::Rc;
 
 use bridge::claim::{self, Claim};
+use bytes::Bytes;
 use guard::{Admitted, Verb};
-use http::{Method, Request, Response, request::Parts};
-use mcp::{Body, Call, Message, page::Kind};
+use http::{Method, Request, Response};
+use identity::Principal;
+use mcp::{Body, Call, Message, Revision, page::Kind};
 use policy::Permit;
 use quota::Grant;
 use registry::{Server, Target};
 use telemetry::TraceContext;
 
 use crate::{
-    aim::Aim,
+    apart::apart,
+    arrival::{Arrival, Parent},
     config::Config,
     course::{At, Course},
     definitions::Place,
     draft::Draft,
     federated::Federated,
-    identify::Caller,
     platform::Platform,
     quotas::Tolls,
     refusal::Refusal,
@@ -31,11 +33,9 @@ use crate::{
 
 /// A request of a caller that is known to something that is there.
 pub(crate) struct Passing<'a> {
-    pub(crate) config: Rc<Config>,
-    pub(crate) admitted: Admitted,
-    pub(crate) caller: Caller,
-    /// What its path names.
-    pub(crate) aim: Aim,
+    pub(crate) arrival: Rc<Arrival>,
+    /// The revision its head names, if there is one.
+    pub(crate) revision: Option<Revision>,
     /// The server it is meant for; the endpoint itself, where it is meant for many.
     pub(crate) target: Target,
     pub(crate) claim: Claim<'a>,
@@ -60,64 +60,67 @@ impl<P: Platform> Gateway<P> {
         request: Request<P::Body>,
     ) -> Response<P::Body> {
         let (head, body) = request.into_parts();
-        let trace = TraceContext::child_of(None, &self.platform.random());
-        let mut draft = Draft::new(&config.bundle, server, &head.method, trace, self.platform.now());
-        match self.pass(config, server, (&head, body), &mut draft).await {
+        let endpoint: Rc<str> = server.into();
+        let mut draft = self.draft(config, Rc::clone(&endpoint), head.method.clone());
+        let passed = match self.arrive(config, &endpoint, &head, &mut draft).await {
+            Ok(arrival) => self.pass(&arrival, body, &mut draft).await,
+            Err(refusal) => Err(refusal),
+        };
+        match passed {
             Ok(response) => response,
-            Err(refusal) => self.turn_away(config, server, &draft, refusal).await,
+            Err(refusal) => apart(self.turn_away(config, server, &draft, refusal)).await,
         }
     }
 
-    /// The stages, in order.
-    async fn pass(
+    /// The stages, in order. What few requests come to has a place of its own, so that the others carry less.
+    pub(crate) async fn pass(
         &self,
-        config: &Rc<Config>,
-        server: &str,
-        (head, body): (&Parts, P::Body),
+        arrival: &Rc<Arrival>,
+        body: P::Body,
         draft: &mut Draft,
     ) -> Result<Response<P::Body>, Refusal> {
-        let mut admitted = guard::admit_any_era(&config.site, head)?;
-        self.trace(draft, admitted.trace.as_ref());
-        let caller = self.identify(config, &admitted, &config.resource(server)).await?;
-        draft.called_by(&caller.who);
-        let aim = config.aim(server, &caller.principal)?;
-        let scoped = policy::scoped(&caller.principal.scopes, &aim.target.server().scopes)?;
-
-        let bytes = self.body(config, head, body).await?;
-        let body = if admitted.verb == Verb::Post { Some(guard::read(&bytes)?) } else { None };
+        let Arrival { config, admitted, aim, .. } = &**arrival;
+        let bytes = if arrival.has_body() { self.body(config, body).await? } else { Bytes::new() };
+        let body = if arrival.has_body() { Some(guard::read(&bytes)?) } else { None };
         draft.answers = body.as_ref().and_then(said::id).map(ToOwned::to_owned);
-        let claim = claim(&mut admitted, body.as_ref())?;
-        let led = self.led(&aim, body.as_ref()).await?;
+        let (claim, revision) = claim(admitted, body.as_ref())?;
+        let led = self.led(aim, body.as_ref()).await?;
         let own = led.as_ref().map(|led| guard::read(led.text.as_bytes())).transpose()?;
         let said = own.as_ref().or(body.as_ref()).map_or_else(|| Ok(Said::default()), Said::of)?;
         let target = led.as_ref().map_or_else(|| aim.target.clone(), |led| led.target.clone());
         draft.leads_to(&target.server().name);
-        self.trace(draft, said.parent.as_ref().or(admitted.trace.as_ref()));
+        self.trace(draft, said.parent.as_ref());
 
         let trace = draft.trace.clone();
-        let passing = Passing { config: Rc::clone(config), admitted, caller, aim, target, claim, said, trace };
+        let passing = Passing { arrival: Rc::clone(arrival), revision, target, claim, said, trace };
         let ticket = self.ticket(&passing).await?;
         let tolls = Tolls::of(config, passing.charged());
         let need = draft.carries(bytes.len(), &passing, &tolls);
         let grant = self.draw(config, &tolls, need).await?;
         let course = self.course(&passing, (ticket, body.as_ref()), draft).await?;
-        let permit = self.permit(&passing, &course, scoped).await?;
+        let permit = self.permit(&passing, &course, arrival.scoped.clone()).await?;
         draft.permitted(&permit);
         let cleared = Cleared { passing, course, evidence: (permit, grant) };
         match (&cleared.course, &body) {
-            (Course::Opening, Some(body)) => self.initialize(&cleared, body, draft).await,
-            (Course::Alone(to, _), Some(body)) => self.relay_alone(&cleared, to, body, draft).await,
+            (Course::Opening, Some(body)) => apart(self.initialize(&cleared, body, draft)).await,
+            (Course::Alone(to, _), Some(body)) => apart(self.relay_alone(&cleared, to, body, draft)).await,
             (Course::Session(ticket, route, _), Some(body)) => self.relay(&cleared, (ticket, route), body, draft).await,
-            (Course::Session(ticket, route, _), None) if head.method == Method::DELETE => {
-                self.delete(&cleared, (ticket, route), draft).await
+            (Course::Session(ticket, route, _), None) if admitted.verb == Verb::Delete => {
+                apart(self.delete(&cleared, (ticket, route), draft)).await
             }
-            (Course::Session(ticket, route, _), None) => self.listen(&cleared, (ticket, route), draft).await,
+            (Course::Session(ticket, route, _), None) => apart(self.listen(&cleared, (ticket, route), draft)).await,
             (_, None) => Err(Refusal::NoSession),
         }
     }
 
+    /// The record of a request that comes now.
+    pub(crate) fn draft(&self, config: &Rc<Config>, endpoint: Rc<str>, method: Method) -> Draft {
+        let trace = TraceContext::child_of(None, &self.platform.random());
+        Draft::new(config, endpoint, method, trace, self.platform.now())
+    }
+
     /// Continues the caller's trace, if it names one.
-    fn trace(&self, draft: &mut Draft, parent: Option<&(String, Option<String>)>) {
+    pub(crate) fn trace(&self, draft: &mut Draft, parent: Option<&Parent>) {
         if let Some((parent, state)) = parent {
             let parent = Some((parent.as_str(), state.as_deref()));
             draft.traced(TraceContext::child_of(parent, &self.platform.random()));
@@ -126,18 +129,27 @@ impl<P: Platform> Gateway<P> {
 }
 
 impl Passing<'_> {
+    pub(crate) fn config(&self) -> &Rc<Config> {
+        &self.arrival.config
+    }
+
+    pub(crate) fn principal(&self) -> &Rc<Principal> {
+        &self.arrival.caller.principal
+    }
+
     pub(crate) fn server(&self) -> &Server {
         self.target.server()
     }
 
     /// Whether it is meant for an endpoint itself, and not for one of its servers.
     pub(crate) fn is_at_endpoint(&self) -> bool {
-        self.aim.federated.is_some() && self.server().name == self.aim.target.server().name
+        let aim = &self.arrival.aim;
+        aim.federated.is_some() && self.server().name == aim.target.server().name
     }
 
     /// The request for a list that `body` is, if it is one of many servers.
     pub(crate) fn lists<'b>(&self, body: &'b Body<'b>) -> Option<(&Federated, &'b Call<'b>)> {
-        match (&self.aim.federated, body) {
+        match (&self.arrival.aim.federated, body) {
             (Some(federated), Body::Single(Message::Request(call))) if Kind::of_method(&call.method).is_some() => {
                 Some((federated, call))
             }
@@ -148,10 +160,8 @@ impl Passing<'_> {
     /// The same caller at another server, with nothing to say.
     pub(crate) fn at_server(&self, target: Target) -> Passing<'static> {
         Passing {
-            config: Rc::clone(&self.config),
-            admitted: self.admitted.clone(),
-            caller: self.caller.clone(),
-            aim: self.aim.clone(),
+            arrival: Rc::clone(&self.arrival),
+            revision: self.revision,
             target,
             claim: Claim::Legacy,
             said: Said::default(),
@@ -161,7 +171,7 @@ impl Passing<'_> {
 
     /// Whom it is counted for.
     pub(crate) fn charged(&self) -> quota::Caller<'_> {
-        let principal = &self.caller.principal;
+        let principal = self.principal();
         quota::Caller {
             tenant: &principal.tenant,
             agent: &principal.agent,
@@ -173,7 +183,7 @@ impl Passing<'_> {
 
     /// Where the server's tools can be listed.
     pub(crate) fn place(&self, at: At) -> Place {
-        Place { config: Rc::clone(&self.config), target: self.target.clone(), at }
+        Place { config: Rc::clone(self.config()), target: self.target.clone(), at }
     }
 }
 
@@ -183,13 +193,12 @@ impl Cleared<'_> {
     }
 }
 
-/// The era of a request. A legacy one has to name a revision that is known, if it names one.
-fn claim<'a>(admitted: &mut Admitted, body: Option<&Body<'a>>) -> Result<Claim<'a>, Refusal> {
+/// The era of a request, and the revision its head names. A legacy one has to name a revision that is known, if it names
+/// one.
+fn claim<'a>(admitted: &Admitted, body: Option<&Body<'a>>) -> Result<(Claim<'a>, Option<Revision>), Refusal> {
     let claim = body.map_or(Ok(Claim::Legacy), |body| claim::classify(body, &admitted.mirrors))?;
-    if matches!(claim, Claim::Legacy) {
-        admitted.revision = admitted.legacy_revision()?;
-    }
-    Ok(claim)
+    let revision = if matches!(claim, Claim::Legacy) { admitted.legacy_revision()? } else { admitted.revision };
+    Ok((claim, revision))
 }
 
 /// A body, as text that carries the gateway's span.

@@ -6,7 +6,7 @@ use std::{rc::Rc, time::Duration};
 use futures_util::future::join_all;
 use quota::{Amount, Ask, Caller, Errand, Exceeded, Grant, Ledger, Spend, Toll, Verdict};
 
-use crate::{config::Config, platform::Platform, refusal::Refusal, serve::Gateway};
+use crate::{apart::apart, config::Config, platform::Platform, refusal::Refusal, serve::Gateway};
 
 /// The limits that concern a caller, and its ledgers there.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl<P: Platform> Gateway<P> {
                 return Ok(grant);
             }
             Spend::Refused(refused) => Verdict::Refused(refused),
-            Spend::Ask(ask) => self.ask_ledgers(ask).await,
+            Spend::Ask(ask) => apart(self.ask_ledgers(ask)).await,
         };
         self.run_errands();
         match verdict {

@@ -1,11 +1,11 @@
 //! What happens between gateway and upstream inside a session? Messages sent on, streams opened, sessions ended.
 
-use std::{rc::Rc, time::Duration};
+use std::{pin::pin, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::join;
 use guard::Session as Negotiated;
-use http::{Method, Request, Response, StatusCode, request::Parts};
+use http::{Method, Request, Response, StatusCode};
 use mcp::Body;
 use quota::answer::Measured;
 use session::{Route, Row, Ticket, Upstream};
@@ -14,6 +14,7 @@ use upstream::Outbound;
 
 use crate::{
     answer::Screened,
+    apart::apart,
     config::AuditMode,
     course::{At, Made},
     draft::Draft,
@@ -35,7 +36,7 @@ impl<P: Platform> Gateway<P> {
     ) -> Result<Response<P::Body>, Refusal> {
         guard::fits(body, Negotiated::Negotiated(route.row.revision))?;
         if let Some((federated, call)) = cleared.passing.lists(body) {
-            return self.list_for_session(cleared, (route, federated), call, draft).await;
+            return apart(self.list_for_session(cleared, (route, federated), call, draft)).await;
         }
         let text = traced(body, &draft.trace)?;
         let request = self.outbound(cleared, route, draft, (Method::POST, text.into())).await?;
@@ -96,8 +97,8 @@ impl<P: Platform> Gateway<P> {
         let outbound = Outbound {
             url,
             session_id: route.row.upstream_id.as_deref(),
-            revision: cleared.passing.admitted.revision.map(mcp::Revision::as_str),
-            last_event_id: cleared.passing.admitted.last_event_id.as_deref(),
+            revision: cleared.passing.revision.map(mcp::Revision::as_str),
+            last_event_id: cleared.passing.arrival.admitted.last_event_id.as_deref(),
             secret: secret.as_deref(),
             trace: (&trace, draft.trace.tracestate()),
         };
@@ -123,13 +124,13 @@ impl<P: Platform> Gateway<P> {
     ) -> Result<Result<Reached<P::Body>, Missed>, Refusal> {
         if route.row.is_bridged {
             let passing = &cleared.passing;
-            let made = Made::up(ticket, passing.aim.target.server(), passing.aim.federated.as_deref());
-            return self.decided(cleared, draft, self.converse(cleared.server(), &made, request)).await;
+            let made = Made::up(ticket, passing.arrival.aim.target.server(), passing.arrival.aim.federated.as_deref());
+            return apart(self.decided(cleared, draft, self.converse(cleared.server(), &made, request))).await;
         }
         let way = Way {
             server: cleared.server(),
             instance: &route.row.instance,
-            resilience: cleared.passing.config.resilience(cleared.server()),
+            resilience: cleared.passing.config().resilience(cleared.server()),
             repeatable: self.repeatable(&cleared.passing),
         };
         self.decided(cleared, draft, self.reach(way, request)).await
@@ -142,19 +143,20 @@ impl<P: Platform> Gateway<P> {
         draft: &mut Draft,
         work: impl Future<Output = T>,
     ) -> Result<T, Refusal> {
-        let (chain, entry) = (draft.chain(), draft.allow());
-        match cleared.passing.config.audit {
+        let facts = draft.allow();
+        let mut work = pin!(work);
+        match cleared.passing.config().audit {
             AuditMode::Relaxed => {
-                self.gather(chain, entry);
+                self.gather_decision(facts);
                 Ok(work.await)
             }
             AuditMode::Strict => {
                 // What is sent leaves only when this turn ends: the record is spelled in the next one.
                 let written = async {
                     self.platform.pause(Duration::ZERO).await;
-                    self.append(&chain, &entry).await
+                    self.append(&facts.chain(), &facts.allowed()).await
                 };
-                let (done, written) = join(work, written).await;
+                let (done, written) = join(&mut work, written).await;
                 written.map_err(|error| Refusal::Internal(format!("the record cannot be written: {error}")))?;
                 Ok(done)
             }
@@ -171,7 +173,7 @@ impl<P: Platform> Gateway<P> {
         let reached = match reached {
             Ok(reached) => reached,
             Err(Missed::Unanswered(Unanswered::Broken(detail))) => {
-                return Err(self.why_broken(ticket, route, detail).await);
+                return Err(apart(self.why_broken(ticket, route, detail)).await);
             }
             Err(missed) => return Err(missed.into()),
         };
@@ -227,25 +229,11 @@ impl<P: Platform> Gateway<P> {
         upstream::request(method, &outbound, body).map_err(|error| Refusal::Internal(error.to_string()))
     }
 
-    /// The whole body of a request. Its length is checked before it is read where it is said.
-    pub(crate) async fn body(
-        &self,
-        config: &crate::config::Config,
-        head: &Parts,
-        body: P::Body,
-    ) -> Result<Bytes, Refusal> {
+    /// The whole body of a request.
+    pub(crate) async fn body(&self, config: &crate::config::Config, body: P::Body) -> Result<Bytes, Refusal> {
         let max_bytes = config.max_body_bytes;
-        let too_large = || Refusal::Guard(guard::Refused::TooLarge(max_bytes));
-        let length =
-            head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-        if length.is_some_and(|length| length > max_bytes as u64) {
-            return Err(too_large());
-        }
-        if head.method != Method::POST {
-            return Ok(Bytes::new());
-        }
         self.platform.whole(body, max_bytes).await.map_err(|unread| match unread {
-            Unread::TooLarge(_) => too_large(),
+            Unread::TooLarge(_) => Refusal::Guard(guard::Refused::TooLarge(max_bytes)),
             Unread::Broken(detail) => Refusal::Unread(detail),
         })
     }
@@ -265,10 +253,12 @@ impl<P: Platform> Gateway<P> {
             self.ended(draft.ending(), (refusal.status(), &refusal.reason()), 0, &Measured::default());
         } else if draft.is_attributed() && config.audit == AuditMode::Strict {
             // The refusal stands even if its record cannot be written: nothing was done.
-            let _ = self.append(&draft.chain(), &draft.refuse(&refusal)).await;
+            let (chain, entry) = draft.refuse(&refusal);
+            let _ = self.append(&chain, &entry).await;
         } else {
             // Nobody without a token can make the gateway write once for each request.
-            self.gather(draft.chain(), draft.refuse(&refusal));
+            let (chain, entry) = draft.refuse(&refusal);
+            self.gather(chain, entry);
         }
         refusal.answer(config, Some(server), draft.answers.as_deref())
     }

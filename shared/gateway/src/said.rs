@@ -1,10 +1,9 @@
 //! What does a body ask for? What the stages need of it, read once.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, rc::Rc};
 
-use audit::Called;
 use mcp::{
-    Body, Message, digest, json,
+    Body, Message, json,
     json::clip,
     jsonrpc::Call,
     meta::{Params, Reference},
@@ -38,7 +37,7 @@ pub(crate) struct Asked<'a> {
     /// The tool, prompt or resource.
     pub(crate) target: Option<Cow<'a, str>>,
     /// The arguments, read strictly.
-    pub(crate) arguments: Option<Value>,
+    pub(crate) arguments: Option<Rc<Value>>,
     /// The arguments as they were spelled.
     pub(crate) spelled: Option<&'a RawValue>,
 }
@@ -85,7 +84,7 @@ impl<'a> Said<'a> {
         }
         self.client = params.client_info.and_then(|info| info.name).map(|name| clip(&name).to_owned());
         let spelled = params.arguments;
-        let arguments = spelled.map(|raw| json::strict(raw.get())).transpose().map_err(unread)?;
+        let arguments = spelled.map(|raw| json::strict(raw.get())).transpose().map_err(unread)?.map(Rc::new);
         let referred = params.reference.and_then(|Reference { name, uri }| uri.or(name));
         let target = params.name.or(params.uri).or(referred);
         self.asked.push(Asked { method: &call.method, target, arguments, spelled });
@@ -121,13 +120,6 @@ struct Listen<'a> {
 struct Wanted<'a> {
     #[serde(borrow, rename = "resourceSubscriptions", default)]
     uris: Vec<Cow<'a, str>>,
-}
-
-impl Asked<'_> {
-    /// As the record names it.
-    pub(crate) fn called(&self) -> Called {
-        Called::new(self.method, self.target.as_deref(), self.arguments.as_ref().map(digest::canonical))
-    }
 }
 
 const URIS_MAX: usize = 100;

@@ -8,6 +8,7 @@ use registry::Server;
 use session::{Command, Route, Row, Sealer, Session, Ticket, Unknown, Upstream};
 
 use crate::{
+    apart::apart,
     memory::Known,
     pipeline::Passing,
     platform::{Failed, Life, Platform},
@@ -21,9 +22,13 @@ impl<P: Platform> Gateway<P> {
         if passing.said.is_initialize || matches!(passing.claim, Claim::Modern(_)) {
             return Ok(None);
         }
-        let id = passing.admitted.session_id.as_deref().ok_or(Refusal::NoSession)?;
-        let binding = passing.caller.principal.binding();
-        Ok(Some(self.sealer().await?.check(id, binding, &passing.aim.target.server().name)?))
+        if let Some(ticket) = passing.arrival.ticket.get() {
+            return Ok(Some(ticket.clone()));
+        }
+        let id = passing.arrival.admitted.session_id.as_deref().ok_or(Refusal::NoSession)?;
+        let binding = passing.principal().binding();
+        let ticket = self.sealer().await?.check(id, binding, &passing.arrival.aim.target.server().name)?;
+        Ok(Some(passing.arrival.ticket.get_or_init(|| ticket).clone()))
     }
 
     /// Where an open session lives. One whose instance is no longer configured is lost: only configured hosts are
@@ -40,7 +45,7 @@ impl<P: Platform> Gateway<P> {
                 self.keep_awake(ticket, &known);
                 known.route
             }
-            None => self.look_up(ticket).await?,
+            None => apart(self.look_up(ticket)).await?,
         };
         if route.row.is_bridged || server.instances.contains(&route.row.instance) {
             return Ok(route);
@@ -112,7 +117,7 @@ impl<P: Platform> Gateway<P> {
         if let Some(sealer) = &self.memory.0.borrow().sealer {
             return Ok(sealer.clone());
         }
-        let sealer = self.key(Sealer::from_base64url).await?;
+        let sealer = apart(self.key(Sealer::from_base64url)).await?;
         self.memory.0.borrow_mut().sealer = Some(sealer.clone());
         Ok(sealer)
     }

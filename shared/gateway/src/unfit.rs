@@ -31,7 +31,7 @@ pub(crate) fn annotated(raw: &str, definition: &Definition) -> Annotated {
 impl Passing<'_> {
     /// Whether its caller repeats arguments in headers, or the gateway does so for it.
     pub(crate) fn repeats_arguments(&self) -> bool {
-        matches!(self.claim, Claim::Modern(_)) || self.aim.federated.is_some()
+        matches!(self.claim, Claim::Modern(_)) || self.arrival.aim.federated.is_some()
     }
 
     /// Whether a list of `kinds` has to be looked through for tools that are unfit.

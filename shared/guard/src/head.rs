@@ -101,6 +101,16 @@ impl Admitted {
     }
 }
 
+impl From<Verb> for Method {
+    fn from(verb: Verb) -> Self {
+        match verb {
+            Verb::Post => Self::POST,
+            Verb::Get => Self::GET,
+            Verb::Delete => Self::DELETE,
+        }
+    }
+}
+
 fn verb(method: &Method) -> Result<Verb, Refused> {
     match *method {
         Method::POST => Ok(Verb::Post),

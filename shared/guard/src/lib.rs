@@ -1,7 +1,7 @@
 //! Is this a request we are willing to parse?
 //!
 //! [`admit`] looks at the head alone and gives [`Admitted`]; [`read`] looks at the body of an admitted POST. Nothing is
-//! read before the head is found good, and nothing is parsed before the caller is known.
+//! parsed before the head is found good and the caller is known.
 
 mod body;
 mod head;

@@ -73,11 +73,17 @@ impl Verified {
     /// # Errors
     /// [`Refused::Expired`], [`Refused::Audience`]
     pub fn principal(&self, audiences: &[&str], now: Timestamp) -> Result<Rc<Principal>, Refused> {
-        if now >= self.expires {
-            return Err(Refused::Expired);
-        }
+        self.check_expiry(now)?;
         let named = self.audiences.iter().any(|audience| audiences.contains(&audience.trim_end_matches('/')));
         if named { Ok(Rc::clone(&self.principal)) } else { Err(Refused::Audience) }
+    }
+
+    /// Whether the token is still valid at `now`, for whom it was found good before.
+    ///
+    /// # Errors
+    /// [`Refused::Expired`]
+    pub fn check_expiry(&self, now: Timestamp) -> Result<(), Refused> {
+        if now >= self.expires { Err(Refused::Expired) } else { Ok(()) }
     }
 }
 

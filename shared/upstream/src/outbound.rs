@@ -60,8 +60,8 @@ pub fn request(method: Method, outbound: &Outbound<'_>, body: Bytes) -> Result<R
     Ok(request)
 }
 
-/// Room for every header there may be.
-const HEADERS: usize = 16;
+/// Room for every header there may be: the others are rare.
+const HEADERS: usize = 8;
 
 #[cfg(test)]
 mod tests {

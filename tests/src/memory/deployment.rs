@@ -3,8 +3,8 @@
 use std::{cell::RefCell, collections::BTreeMap, convert::Infallible, rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use gateway::{Gateway, Platform as _};
-use http::{Request, Response};
+use gateway::{Gateway, Platform as _, Spelled};
+use http::{Request, Response, request::Parts};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -107,8 +107,8 @@ impl Deployment {
 
     /// Answers `request` without a socket, in the first isolate.
     pub async fn answer(&self, request: Request<Body>) -> Response<Body> {
-        let Living { platform, memory } = self.isolates[0].living.borrow().clone();
-        Gateway::new(platform, memory).serve(request).await
+        let living = self.isolates[0].living.borrow().clone();
+        answer(living, request).await
     }
 
     /// What the live object `name` answers.
@@ -175,11 +175,36 @@ async fn accept(listener: TcpListener, isolate: Rc<Isolate>) {
 
 async fn serve(stream: TcpStream, living: Living) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let Living { platform, memory } = living.clone();
-        async move { Ok::<_, Infallible>(Gateway::new(platform, memory).serve(request.map(Body::new)).await) }
+        let living = living.clone();
+        async move { Ok::<_, Infallible>(answer(living, request.map(Body::new)).await) }
     });
     // A caller that leaves in the middle is not an error of the gateway.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
+/// Answers a request whose head is spelled, as the Worker does it.
+async fn answer(Living { platform, memory }: Living, request: Request<Body>) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let lasting = lasting(&head);
+    let passing = |name| head.headers.get(name).and_then(|value| value.to_str().ok());
+    let parent = passing("traceparent").map(|parent| (parent, passing("tracestate")));
+    let spelled = Spelled { lasting: &lasting, parent };
+    let read = |body| Ok::<_, Infallible>(Request::from_parts(head.clone(), body));
+    let Ok(response) = Gateway::new(platform, memory).serve_spelled(spelled, body, read).await;
+    response
+}
+
+/// All of a head but what differs from request to request, and that too where it is no text that comes once.
+fn lasting(head: &Parts) -> String {
+    let is_plain = |name: &str| {
+        let mut values = head.headers.get_all(name).iter();
+        values.all(|value| value.to_str().is_ok()) && head.headers.get_all(name).iter().count() < 2
+    };
+    let all_plain = PASSING.into_iter().all(is_plain);
+    let kept = head.headers.iter().filter(|(name, _)| !all_plain || !PASSING.contains(&name.as_str()));
+    let lines = kept.map(|(name, value)| format!("\n{name}: {value:?}"));
+    format!("{} {}{}", head.method, head.uri, lines.collect::<String>())
+}
+
+const PASSING: [&str; 3] = ["content-length", "traceparent", "tracestate"];
 const CONVERSE_MAX: Duration = Duration::from_secs(60);

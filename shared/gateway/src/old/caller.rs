@@ -12,7 +12,6 @@ use guard::Verb;
 use http::{HeaderMap, HeaderValue, Request, Response, header, request::Parts};
 use mcp::header as mcp_header;
 use session::{Ticket, Unknown};
-use telemetry::TraceContext;
 
 use crate::{
     answer,
@@ -36,8 +35,7 @@ impl<P: Platform> Gateway<P> {
         request: Request<P::Body>,
     ) -> Response<P::Body> {
         let (mut head, body) = request.into_parts();
-        let trace = TraceContext::child_of(None, &self.platform.random());
-        let draft = &mut Draft::new(&config.bundle, server, &head.method, trace, self.platform.now());
+        let draft = &mut self.draft(config, server.into(), head.method.clone());
         match self.pass_old(config, (server, part), (&mut head, body), draft).await {
             Ok(response) => response,
             Err(refusal) => self.turn_away(config, server, draft, refusal).await,
@@ -74,7 +72,7 @@ impl<P: Platform> Gateway<P> {
                 self.sealer().await?.check(id, caller.principal.binding(), &behind.name)?
             }
         };
-        let bytes = self.body(config, head, body).await?;
+        let bytes = if part == Part::Messages { self.body(config, body).await? } else { Bytes::new() };
         let request = asked(head, bytes);
         let reached = self.converse(behind, &made(server, &ticket), request).await?;
         let (head, body) = reached.answer.response.into_parts();

@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::{
     answer::is_type,
+    apart::apart,
     conversation::{Behind, Face, Terms},
     course::Made,
     instances::{Missed, Way},
@@ -34,24 +35,24 @@ impl<P: Platform> Gateway<P> {
         request: Request<Bytes>,
     ) -> Result<Answer<P::Body>, Unanswered> {
         if let Some(session) = session(&request) {
-            return self.send_to_facade(way, session, request).await;
+            return apart(self.send_to_facade(way, session, request)).await;
         }
         let opening = (P::LIFE == Life::Conversation && is_initialize(&request)).then(|| request.clone());
         let known = self.known_transport(way.instance);
         if let (Some(opening), Some(Transport::Sse)) = (&opening, known) {
-            return self.begin_in_facade(way, opening.clone()).await;
+            return apart(self.begin_in_facade(way, opening.clone())).await;
         }
         let answer = self.platform.send(request, way.server.timeout).await?;
         let status = answer.response.status();
         let is_refused =
             matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
         let Some(opening) = opening.filter(|_| is_refused && known.is_none()) else { return Ok(answer) };
-        let transport = self.look(way, &opening).await;
+        let transport = apart(self.look(way, &opening)).await;
         let known_ms = if transport == Transport::Sse { KNOWN_MS } else { DOUBTED_MS };
         let until = self.platform.now().plus_millis(known_ms);
         self.memory.0.borrow_mut().transports.insert(way.instance.to_owned(), (transport, until));
         match transport {
-            Transport::Sse => self.begin_in_facade(way, opening).await,
+            Transport::Sse => apart(self.begin_in_facade(way, opening)).await,
             Transport::Streamable => Ok(answer),
         }
     }
