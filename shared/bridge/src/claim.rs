@@ -12,16 +12,16 @@ mod envelope;
 use mcp::{
     Body, Call, Message, Revision,
     header::{self, Mirrors},
-    json::{self, clip},
+    json::clip,
     jsonrpc::code,
-    meta::Meta,
+    params::Picked,
 };
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
 use crate::{
     level::Level,
-    routing::{self, Mismatch, Named},
+    routing::{self, Mismatch},
 };
 
 pub use envelope::{CAPABILITIES, CLIENT_INFO, LOG_LEVEL, Terms, Unfit, VERSION, envelope, without_envelope};
@@ -176,14 +176,14 @@ fn request<'a>(call: &Call<'a>, mirrors: &Mirrors) -> Result<Claim<'a>, Refused>
                 says: clip(version).to_owned(),
                 body: "the handshake of an older revision".to_owned(),
             })),
-            Some(_) if spoken.meta.is_none() => Err(Refused::Missing("params._meta")),
+            Some(_) if spoken.0.meta.is_none() => Err(Refused::Missing("params._meta")),
             Some(_) => Err(Refused::Missing(VERSION)),
             None => Ok(Claim::Legacy),
         };
     };
     let version = version(claim)?;
     let mut envelope = spoken.envelope(Kind::Request)?;
-    routing::check_standard(call, &spoken.named, &version, mirrors)?;
+    routing::check_standard(call, &version, mirrors)?;
     envelope.revision = supported(version)?;
     if !METHODS.contains(&call.method.as_ref()) {
         return Err(Refused::Method(clip(&call.method).to_owned()));
@@ -236,33 +236,20 @@ fn supported(version: String) -> Result<Revision, Refused> {
 }
 
 /// The parameters by which a request says what it is.
-#[derive(Default)]
-struct Spoken<'a> {
-    meta: Option<Meta<'a>>,
-    named: Named<'a>,
-    input_responses: Option<&'a RawValue>,
-    request_state: Option<&'a RawValue>,
-}
+struct Spoken<'c, 'a>(&'c Picked<'a>);
 
-impl<'a> Spoken<'a> {
-    fn of(call: &Call<'a>) -> Result<Self, Refused> {
-        let Some(params) = call.params else { return Ok(Self::default()) };
-        let unread = |error: serde_json::Error| Refused::Params(error.to_string());
-        let names = ["_meta", "name", "uri", "taskId", "inputResponses", "requestState"];
-        let [meta, name, uri, task_id, input_responses, request_state] =
-            json::pick(params.get(), &names).map_err(unread)?;
-        let meta: Option<Option<Meta<'a>>> =
-            meta.map(|raw| serde_json::from_str(raw.get())).transpose().map_err(unread)?;
-        Ok(Self { meta: meta.flatten(), named: Named { name, uri, task_id }, input_responses, request_state })
+impl<'c, 'a> Spoken<'c, 'a> {
+    fn of(call: &'c Call<'a>) -> Result<Self, Refused> {
+        call.picked().map(Self).map_err(|error| Refused::Params(error.to_string()))
     }
 
     fn claim(&self) -> Option<&'a RawValue> {
-        self.meta.as_ref()?.raw(VERSION)
+        self.0.meta.as_ref()?.raw(VERSION)
     }
 
     /// The envelope, but for the revision and what a retry carries.
     fn envelope(&self, kind: Kind) -> Result<Envelope<'a>, Refused> {
-        let raw = |key| self.meta.as_ref().and_then(|meta| meta.raw(key));
+        let raw = |key| self.0.meta.as_ref().and_then(|meta| meta.raw(key));
         let malformed = |key, expected| Refused::Malformed { key, expected };
         let capabilities = match (raw(CAPABILITIES), kind) {
             (Some(raw), _) if raw.get().starts_with('{') => raw.get(),
@@ -294,12 +281,12 @@ impl<'a> Spoken<'a> {
     }
 
     fn answers(&self, envelope: &mut Envelope<'a>) -> Result<(), Refused> {
-        if self.input_responses.is_some_and(|raw| !raw.get().starts_with('{')) {
+        if self.0.input_responses.is_some_and(|raw| !raw.get().starts_with('{')) {
             return Err(Refused::Answers("inputResponses", "an object"));
         }
-        let state = self.request_state.map(|raw| serde_json::from_str(raw.get())).transpose();
+        let state = self.0.request_state.map(|raw| serde_json::from_str(raw.get())).transpose();
         envelope.request_state = state.map_err(|_| Refused::Answers("requestState", "a string"))?;
-        envelope.input_responses = self.input_responses;
+        envelope.input_responses = self.0.input_responses;
         Ok(())
     }
 }

@@ -21,9 +21,7 @@ use mcp::{
     header::{self, Mirrors},
     json::{self, clip},
     jsonrpc::code,
-    meta::Meta,
 };
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 pub use annotation::{Invalid, ParamHeader, Type, may_annotate, params_of};
@@ -35,18 +33,13 @@ use value::Said;
 ///
 /// # Errors
 /// [`Mismatch`]: one is missing, comes more than once, cannot be read or says something else.
-pub(crate) fn check_standard(
-    call: &Call<'_>,
-    named: &Named<'_>,
-    version: &str,
-    mirrors: &Mirrors,
-) -> Result<(), Mismatch> {
+pub(crate) fn check_standard(call: &Call<'_>, version: &str, mirrors: &Mirrors) -> Result<(), Mismatch> {
     agrees(header::MCP_PROTOCOL_VERSION, required(header::MCP_PROTOCOL_VERSION, &mirrors.versions)?, version)?;
     agrees(header::MCP_METHOD, required(header::MCP_METHOD, &mirrors.methods)?, &call.method)?;
     if name_member(&call.method).is_none() {
         return Ok(());
     }
-    match (named.by(&call.method), once(header::MCP_NAME, &mirrors.names)?) {
+    match (name(call), once(header::MCP_NAME, &mirrors.names)?) {
         (Some(_), None) => Err(Mismatch::Missing(header::MCP_NAME.to_string())),
         (None, Some(_)) => Err(Mismatch::Unfounded(header::MCP_NAME.to_string())),
         (None, None) => Ok(()),
@@ -108,16 +101,12 @@ pub fn check(call: &Call<'_>, params: &[ParamHeader], mirrors: &Mirrors) -> Resu
 /// The parameters cannot be read, or claim no revision.
 pub fn standard(call: &Call<'_>) -> Result<Vec<(HeaderName, String)>, serde_json::Error> {
     let missing = || serde::de::Error::custom("the request claims no revision: put it into an envelope first");
-    let params = call.params.map_or("{}", RawValue::get);
-    let [meta, name, uri, task_id] = json::pick(params, &["_meta", "name", "uri", "taskId"])?;
-    let meta: Meta<'_> = meta.map(|raw| serde_json::from_str(raw.get())).transpose()?.unwrap_or_default();
-    let version = meta.text(crate::claim::VERSION).ok_or_else(missing)?;
-    let name = Named { name, uri, task_id }.by(&call.method);
+    let version = call.picked()?.meta.as_ref().and_then(|meta| meta.text(crate::claim::VERSION)).ok_or_else(missing)?;
     let mut headers = vec![
         (header::MCP_PROTOCOL_VERSION, encode(&version).into_owned()),
         (header::MCP_METHOD, encode(&call.method).into_owned()),
     ];
-    headers.extend(name.map(|name| (header::MCP_NAME, encode(&name).into_owned())));
+    headers.extend(name(call).map(|name| (header::MCP_NAME, encode(&name).into_owned())));
     Ok(headers)
 }
 
@@ -165,8 +154,13 @@ pub fn unrecognized(mirrors: &Mirrors, params: &[ParamHeader]) -> Vec<(HeaderNam
 /// parameters do not say.
 #[must_use]
 pub fn name<'a>(call: &Call<'a>) -> Option<Cow<'a, str>> {
-    let [name, uri, task_id] = json::pick(call.params?.get(), &["name", "uri", "taskId"]).ok()?;
-    Named { name, uri, task_id }.by(&call.method)
+    let member = name_member(&call.method)?;
+    let picked = call.picked().ok()?;
+    json::string(match member {
+        Member::Name => picked.name,
+        Member::Uri => picked.uri,
+        Member::TaskId => picked.task_id,
+    }?)
 }
 
 /// Why a request's headers are no mirror of its body.
@@ -230,31 +224,6 @@ pub enum Unmirrored {
     Name(String),
 }
 
-/// The parameters that say what a request is about.
-#[derive(Default)]
-pub(crate) struct Named<'a> {
-    pub(crate) name: Option<&'a RawValue>,
-    pub(crate) uri: Option<&'a RawValue>,
-    pub(crate) task_id: Option<&'a RawValue>,
-}
-
-impl<'a> Named<'a> {
-    /// The tool, prompt, resource or task that `method` is about, for `Mcp-Name`. `None` for a method without, and where
-    /// the parameters do not say.
-    fn by(&self, method: &str) -> Option<Cow<'a, str>> {
-        let raw = match name_member(method)? {
-            Member::Name => self.name,
-            Member::Uri => self.uri,
-            Member::TaskId => self.task_id,
-        };
-        serde_json::from_str::<Text<'a>>(raw?.get()).ok().map(|Text(text)| text)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
 fn compare(header: String, said: Option<Cow<'_, str>>, argument: Said<'_>) -> Result<(), Mismatch> {
     let differs = |header, says: &str, body: &str| {
         Err(Mismatch::Differs { header, says: clip(says).to_owned(), body: clip(body).to_owned() })
@@ -294,10 +263,7 @@ fn agrees(name: HeaderName, says: &str, body: &str) -> Result<(), Mismatch> {
 
 /// The values of `params` among the arguments of `call`, read strictly on the way to them.
 fn values<'a>(call: &Call<'a>, params: &[ParamHeader]) -> Result<Vec<Option<&'a RawValue>>, serde_json::Error> {
-    let arguments = match call.params {
-        Some(params) => json::pick(params.get(), &["arguments"])?[0],
-        None => None,
-    };
+    let arguments = call.picked()?.arguments;
     let mut firsts: Vec<&str> = params.iter().filter_map(|param| param.path.first().map(String::as_str)).collect();
     firsts.sort_unstable();
     firsts.dedup();

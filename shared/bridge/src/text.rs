@@ -15,6 +15,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 pub use envelope::{Envelope, names};
+pub use json::quoted;
 
 /// The members of a JSON object in their order, each name once, each value as it was spelled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -223,15 +224,6 @@ pub fn array<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> String {
     }
     text.push(']');
     text
-}
-
-/// `text` as a JSON string.
-#[must_use]
-pub fn quoted(text: &str) -> String {
-    match text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
-        true => ["\"", text, "\""].concat(),
-        false => serde_json::Value::from(text).to_string(),
-    }
 }
 
 /// The string that the JSON text `raw` spells, if it is one.

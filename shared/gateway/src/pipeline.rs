@@ -148,7 +148,7 @@ impl Passing<'_> {
     }
 
     /// The request for a list that `body` is, if it is one of many servers.
-    pub(crate) fn lists<'b>(&self, body: &'b Body<'b>) -> Option<(&Federated, &'b Call<'b>)> {
+    pub(crate) fn lists<'b, 'c>(&self, body: &'b Body<'c>) -> Option<(&Federated, &'b Call<'c>)> {
         match (&self.arrival.aim.federated, body) {
             (Some(federated), Body::Single(Message::Request(call))) if Kind::of_method(&call.method).is_some() => {
                 Some((federated, call))
@@ -204,7 +204,10 @@ fn claim<'a>(admitted: &Admitted, body: Option<&Body<'a>>) -> Result<(Claim<'a>,
 /// A body, as text that carries the gateway's span.
 pub(crate) fn traced(body: &Body<'_>, trace: &TraceContext) -> Result<String, Refusal> {
     let traceparent = trace.traceparent();
-    let mut entries = vec![("traceparent", traceparent.as_str())];
-    entries.extend(trace.tracestate().map(|state| ("tracestate", state)));
-    mcp::meta::inject(body, &entries).map_err(|error| Refusal::Params(error.to_string()))
+    let traceparent = ("traceparent", traceparent.as_str());
+    let injected = match trace.tracestate() {
+        Some(state) => mcp::meta::inject(body, &[traceparent, ("tracestate", state)]),
+        None => mcp::meta::inject(body, &[traceparent]),
+    };
+    injected.map_err(|error| Refusal::Params(error.to_string()))
 }

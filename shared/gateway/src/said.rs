@@ -6,7 +6,7 @@ use mcp::{
     Body, Message, json,
     json::clip,
     jsonrpc::Call,
-    meta::{Params, Reference},
+    params::{Params, Reference},
 };
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
@@ -78,7 +78,8 @@ impl<'a> Said<'a> {
     fn add(&mut self, call: &'a Call<'a>) -> Result<(), Refusal> {
         let unread = |error: serde_json::Error| Refusal::Params(error.to_string());
         let params = Params::of(call).map_err(unread)?;
-        let text = |key| params.meta.as_ref().and_then(|meta| meta.text(key)).map(Cow::into_owned);
+        let meta = call.picked().map_err(unread)?.meta.as_ref();
+        let text = |key| meta.and_then(|meta| meta.text(key)).map(Cow::into_owned);
         if let (None, Some(parent)) = (&self.parent, text("traceparent")) {
             self.parent = Some((parent, text("tracestate")));
         }

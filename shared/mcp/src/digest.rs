@@ -21,13 +21,22 @@ pub fn canonical(value: &Value) -> Sha256Digest {
 /// Lower-case hexadecimal.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
     let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(digit(byte >> 4));
-        text.push(digit(byte & 15));
-    }
+    push_hex(&mut text, bytes);
     text
+}
+
+/// Writes `bytes` behind `text` in lower-case hexadecimal.
+pub fn push_hex(text: &mut String, bytes: &[u8]) {
+    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
+    for part in bytes.chunks(32) {
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(part) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        }
+        let digits = digits.get(..part.len() * 2).and_then(|digits| std::str::from_utf8(digits).ok());
+        text.push_str(digits.unwrap_or_default());
+    }
 }
 
 /// The digest that `text` spells in hexadecimal, if it is one.
@@ -60,5 +69,6 @@ mod tests {
         // FIPS 180-4, "abc"
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(hex(&sha256(b"abc")), expected);
+        assert_eq!(hex(&[0x9f; 70]), "9f".repeat(70));
     }
 }

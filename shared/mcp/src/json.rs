@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize,
-    de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{self, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Number, Value, value::RawValue};
 
@@ -120,8 +120,25 @@ pub fn pick_into<'a>(
     names: &[&str],
     found: &mut [Option<&'a RawValue>],
 ) -> Result<(), serde_json::Error> {
+    read(text, Pick { names, found, others: None })
+}
+
+/// [`pick`], where no other key may be named twice either; of others there may be 256.
+///
+/// # Errors
+/// As [`pick`], and what is said above.
+pub fn pick_of_few<'a, const N: usize>(
+    text: &'a str,
+    names: &[&str; N],
+) -> Result<[Option<&'a RawValue>; N], serde_json::Error> {
+    let mut found = [None; N];
+    read(text, Pick { names, found: &mut found, others: Some(Vec::new()) })?;
+    Ok(found)
+}
+
+fn read<'a>(text: &'a str, pick: Pick<'_, '_, 'a>) -> Result<(), serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    Pick { names, found }.deserialize(&mut deserializer)?;
+    pick.deserialize(&mut deserializer)?;
     deserializer.end()
 }
 
@@ -138,6 +155,8 @@ pub fn is_disguised(key: &str, name: &str) -> bool {
 struct Pick<'n, 'f, 'a> {
     names: &'n [&'n str],
     found: &'f mut [Option<&'a RawValue>],
+    /// The other keys, where each may come once.
+    others: Option<Vec<Cow<'a, str>>>,
 }
 
 impl<'de> DeserializeSeed<'de> for Pick<'_, '_, 'de> {
@@ -155,7 +174,7 @@ impl<'de> Visitor<'de> for Pick<'_, '_, 'de> {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
         while let Some(Key(key)) = map.next_key()? {
             let at = self.names.iter().position(|name| *name == key);
             match at.and_then(|at| self.found.get_mut(at)) {
@@ -164,6 +183,12 @@ impl<'de> Visitor<'de> for Pick<'_, '_, 'de> {
                 None => {
                     if let Some(name) = self.names.iter().find(|name| is_disguised(&key, name)) {
                         return Err(disguised(&key, name));
+                    }
+                    match &mut self.others {
+                        Some(others) if others.contains(&key) => return Err(twice(&key)),
+                        Some(others) if others.len() == OTHERS_MAX => return Err(A::Error::custom(TOO_MANY)),
+                        Some(others) => others.push(key),
+                        None => {}
                     }
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -213,11 +238,41 @@ impl<'de> Visitor<'de> for Plain<'_> {
 #[serde(transparent)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
+/// The string that `raw` spells, if it is one.
+#[must_use]
+pub fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
+    // What has no escapes is what it spells.
+    match raw.get().strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(text) if !text.contains('\\') => Some(Cow::Borrowed(text)),
+        _ => serde_json::from_str::<Key<'_>>(raw.get()).ok().map(|Key(text)| text),
+    }
+}
+
+/// `text` as a JSON string.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    let mut spelled = String::with_capacity(text.len() + 2);
+    push_quoted(&mut spelled, text);
+    spelled
+}
+
+/// Writes `text` behind `to` as a JSON string.
+pub fn push_quoted(to: &mut String, text: &str) {
+    match text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        true => to.extend(["\"", text, "\""]),
+        false => to.push_str(&Value::from(text).to_string()),
+    }
+}
+
 /// At most the first 64 characters of `text`, for an error message.
 #[must_use]
 pub fn clip(text: &str) -> &str {
     text.char_indices().nth(64).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
+
+/// Each name is compared with each other.
+const OTHERS_MAX: usize = 256;
+const TOO_MANY: &str = "an object has more than 256 members that nobody knows";
 
 #[cfg(test)]
 mod tests {
@@ -253,6 +308,25 @@ mod tests {
         }
         assert!(pick(r#"{"x":1,"x":2,"a":1}"#, &["a"]).is_ok(), "nothing is decided by the others");
         assert!(pick(r#"{"a":1,"A":2}"#, &["a", "A"]).is_ok(), "both are asked for");
+
+        assert!(pick_of_few(r#"{"x":1,"y":2,"a":1}"#, &["a"]).is_ok());
+        assert!(pick_of_few(r#"{"x":1,"\u0078":2,"a":1}"#, &["a"]).is_err(), "the others are one of a kind too");
+        let wide =
+            |members: usize| format!("{{{}\"a\":1}}", (0..members).map(|n| format!("\"{n}\":0,")).collect::<String>());
+        assert!(pick_of_few(&wide(OTHERS_MAX), &["a"]).is_ok());
+        assert!(pick_of_few(&wide(OTHERS_MAX + 1), &["a"]).is_err());
+    }
+
+    #[test]
+    fn strings_are_read_and_spelled_as_serde_json_does() {
+        for text in ["", "a", "\"", "a\\\"b", "\u{1}", "é\n", "\\"] {
+            let spelled = serde_json::to_string(text).unwrap();
+            assert_eq!(quoted(text), spelled);
+            let raw: &RawValue = serde_json::from_str(&spelled).unwrap();
+            assert_eq!(string(raw).as_deref(), Some(text));
+        }
+        let no_string = |text| string(serde_json::from_str(text).unwrap());
+        assert!(["1", "null", "[\"a\"]", "{}"].into_iter().all(|text| no_string(text).is_none()));
     }
 
     #[test]

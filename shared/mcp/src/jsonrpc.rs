@@ -1,11 +1,11 @@
 //! What does a body say? JSON-RPC 2.0 as MCP uses it, read without copying and without touching what is inside.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::OnceLock};
 
-use serde::Deserialize;
+use serde::de::Error as _;
 use serde_json::value::RawValue;
 
-use crate::json;
+use crate::{json, params::Picked};
 
 /// A whole body: one message, or a batch (MCP 2025-03-26 only).
 #[derive(Debug)]
@@ -38,6 +38,7 @@ pub struct Call<'a> {
     pub params: Option<&'a RawValue>,
     /// The whole message as it was spelled.
     pub raw: &'a str,
+    picked: OnceLock<Result<Box<Picked<'a>>, String>>,
 }
 
 /// A response.
@@ -92,6 +93,18 @@ pub fn parse(body: &[u8]) -> Result<Body<'_>, Malformed> {
     }
 }
 
+impl<'a> Call<'a> {
+    /// The members of the parameters that say what is called; looked for once.
+    ///
+    /// # Errors
+    /// A member that is named twice, one that some servers take for another, or metadata that are no object.
+    pub fn picked(&self) -> Result<&Picked<'a>, serde_json::Error> {
+        let picked =
+            self.picked.get_or_init(|| Picked::of(self.params).map(Box::new).map_err(|error| error.to_string()));
+        picked.as_ref().map(|picked| &**picked).map_err(serde_json::Error::custom)
+    }
+}
+
 impl<'a> Body<'a> {
     /// The messages, in their order.
     #[must_use]
@@ -106,23 +119,16 @@ impl<'a> Body<'a> {
 fn read(text: &str) -> Result<Message<'_>, Malformed> {
     let [jsonrpc, id, method, params, result, error] =
         json::pick(text, &MEMBERS).map_err(|error| classify(text, error))?;
-    if jsonrpc.and_then(string).as_deref() != Some("2.0") {
+    if jsonrpc.and_then(json::string).as_deref() != Some("2.0") {
         return Err(Malformed::Shape("`jsonrpc` must be \"2.0\""));
     }
     match method.filter(|method| method.get() != "null") {
         Some(method) => {
-            let method = string(method).ok_or(Malformed::Shape("`method` must be a string"))?;
-            call(Call { id, method, params, raw: text })
+            let method = json::string(method).ok_or(Malformed::Shape("`method` must be a string"))?;
+            call(Call { id, method, params, raw: text, picked: OnceLock::new() })
         }
         None => reply(Reply { id, result, error, raw: text }),
     }
-}
-
-fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    #[serde(transparent)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str::<Text<'_>>(raw.get()).ok().map(|Text(text)| text)
 }
 
 fn call(call: Call<'_>) -> Result<Message<'_>, Malformed> {
@@ -334,7 +340,7 @@ mod tests {
             let [Message::Request(call)] = body.messages() else { panic!("{body:?}") };
             prop_assert_eq!(call.id.unwrap().get(), id.to_string());
             prop_assert_eq!(call.method.as_ref(), &method);
-            prop_assert!(crate::meta::Params::of(call).is_ok());
+            prop_assert!(crate::params::Params::of(call).is_ok());
         }
     }
 }

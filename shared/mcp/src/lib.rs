@@ -11,6 +11,7 @@ pub mod json;
 pub mod jsonrpc;
 pub mod meta;
 pub mod page;
+pub mod params;
 pub mod revision;
 pub mod sse;
 pub mod time;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -12,65 +12,8 @@ use crate::{
     jsonrpc::{Body, Call, Message},
 };
 
-/// What a gateway looks at in the parameters of a call; the rest stays as it was spelled.
-#[derive(Debug, Default, Deserialize)]
-pub struct Params<'a> {
-    /// The tool or prompt.
-    #[serde(borrow)]
-    pub name: Option<Cow<'a, str>>,
-    /// The resource.
-    #[serde(borrow)]
-    pub uri: Option<Cow<'a, str>>,
-    /// The tool's or prompt's arguments.
-    #[serde(borrow)]
-    pub arguments: Option<&'a RawValue>,
-    /// The revision an `initialize` asks for.
-    #[serde(borrow, rename = "protocolVersion")]
-    pub protocol_version: Option<Cow<'a, str>>,
-    /// The prompt or resource a `completion/complete` is about.
-    #[serde(borrow, rename = "ref")]
-    pub reference: Option<Reference<'a>>,
-    /// Which program an `initialize` says it is.
-    #[serde(borrow, rename = "clientInfo")]
-    pub client_info: Option<ClientInfo<'a>>,
-    /// The metadata, as it was spelled.
-    #[serde(borrow, rename = "_meta")]
-    pub meta: Option<Meta<'a>>,
-}
-
-/// What a `completion/complete` is about (MCP 2025-11-25 server/utilities/completion).
-#[derive(Debug, Deserialize)]
-pub struct Reference<'a> {
-    /// The prompt's name.
-    #[serde(borrow)]
-    pub name: Option<Cow<'a, str>>,
-    /// The resource's URI, or the template of URIs.
-    #[serde(borrow)]
-    pub uri: Option<Cow<'a, str>>,
-}
-
-/// Which program a client says it is.
-#[derive(Debug, Deserialize)]
-pub struct ClientInfo<'a> {
-    /// Its name.
-    #[serde(borrow)]
-    pub name: Option<Cow<'a, str>>,
-}
-
-impl<'a> Params<'a> {
-    /// Reads the parameters of `call`.
-    ///
-    /// # Errors
-    /// A member of the wrong type, one that is named twice, or one that some servers take for another.
-    pub fn of(call: &Call<'a>) -> Result<Self, serde_json::Error> {
-        let Some(params) = call.params else { return Ok(Self::default()) };
-        json::plain(params.get(), &READ)?;
-        serde_json::from_str(params.get())
-    }
-}
-
 /// The members of a `_meta` object in their order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Meta<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Meta<'a> {
@@ -93,12 +36,18 @@ impl<'a> Meta<'a> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| *value)
     }
 
-    /// The object with the members `keep` wants, and `set`, whatever they were before, to values that are JSON.
-    fn with(&self, keep: impl Fn(&str) -> bool, set: &[(&str, &str)]) -> String {
+    /// Writes the object with the members `keep` wants, and with `set`, whatever they were before, to values that are JSON.
+    fn write(&self, to: &mut String, keep: impl Fn(&str) -> bool, set: &[(&str, &str)]) {
         let kept = self.0.iter().filter(|(name, _)| keep(name) && set.iter().all(|(key, _)| name != key));
-        let kept = kept.map(|(name, value)| [&quoted(name), ":", value.get()].concat());
-        let set = set.iter().map(|(key, value)| [&quoted(key), ":", *value].concat());
-        ["{", &kept.chain(set).collect::<Vec<_>>().join(","), "}"].concat()
+        let kept = kept.map(|(name, value)| (name.as_ref(), value.get()));
+        let mut opening = "{";
+        for (name, value) in kept.chain(set.iter().copied()) {
+            to.push_str(opening);
+            json::push_quoted(to, name);
+            to.extend([":", value]);
+            opening = ",";
+        }
+        to.push_str(if opening == "{" { "{}" } else { "}" });
     }
 }
 
@@ -107,7 +56,7 @@ impl<'a> Meta<'a> {
 /// Every byte outside of `_meta` stays as it was.
 ///
 /// # Errors
-/// `params` cannot be read (see [`Params::of`]).
+/// `params` cannot be read (see [`crate::params::Params::of`]).
 pub fn inject(body: &Body<'_>, entries: &[(&str, &str)]) -> Result<String, serde_json::Error> {
     match body {
         Body::Single(message) => inject_one(message, entries),
@@ -123,7 +72,7 @@ fn inject_one(message: &Message<'_>, entries: &[(&str, &str)]) -> Result<String,
         Message::Response(reply) => return Ok(reply.raw.to_owned()),
         Message::Request(call) | Message::Notification(call) => call,
     };
-    let values: Vec<String> = entries.iter().map(|(_, value)| quoted(value)).collect();
+    let values: Vec<String> = entries.iter().map(|(_, value)| json::quoted(value)).collect();
     let set: Vec<_> = entries.iter().zip(&values).map(|((key, _), value)| (*key, value.as_str())).collect();
     edit(call, |_| true, &set)
 }
@@ -134,32 +83,43 @@ fn inject_one(message: &Message<'_>, entries: &[(&str, &str)]) -> Result<String,
 /// Every byte outside of `_meta` stays as it was; where there is no `_meta` and nothing to set, none is added.
 ///
 /// # Errors
-/// `params` or `_meta` cannot be read (see [`Params::of`]).
+/// `params` or `_meta` cannot be read (see [`crate::params::Params::of`]).
 pub fn edit(call: &Call<'_>, keep: impl Fn(&str) -> bool, set: &[(&str, &str)]) -> Result<String, serde_json::Error> {
+    let spelled: usize = set.iter().map(|(key, value)| key.len() + value.len() + SIGNS).sum();
+    let mut text = String::with_capacity(call.raw.len() + spelled + ADDED.len());
     let empty = Meta::default();
     let Some(params) = call.params.map(RawValue::get) else {
         if set.is_empty() {
             return Ok(call.raw.to_owned());
         }
-        let end = call.raw.trim_end().strip_suffix('}').unwrap_or(call.raw);
-        return Ok(format!("{end},\"params\":{{\"_meta\":{}}}}}", empty.with(keep, set)));
+        text.extend([call.raw.trim_end().strip_suffix('}').unwrap_or(call.raw), ",", ADDED]);
+        empty.write(&mut text, keep, set);
+        text.push_str("}}");
+        return Ok(text);
     };
-    let spans: Spans<'_> = serde_json::from_str(params)?;
-    let (from, to, text) = match spans.meta {
-        Some(raw) => {
-            let meta: Meta<'_> = serde_json::from_str(raw.get())?;
-            let from = offset(call.raw, raw.get());
-            (from, from + raw.get().len(), meta.with(keep, set))
-        }
-        None if set.is_empty() => return Ok(call.raw.to_owned()),
+    let picked = call.picked()?;
+    let place = match (picked.spelled_meta, &picked.meta) {
+        (Some(raw), Some(meta)) => Some((raw.get(), meta)),
+        (Some(_), None) => return Err(serde_json::Error::custom("`_meta` must be an object")),
+        (None, _) if set.is_empty() => return Ok(call.raw.to_owned()),
+        (None, _) => None,
+    };
+    let (from, to) = match place {
+        Some((raw, _)) => (offset(call.raw, raw), offset(call.raw, raw) + raw.len()),
+        None => (offset(call.raw, params) + 1, offset(call.raw, params) + 1),
+    };
+    text.push_str(call.raw.get(..from).unwrap_or_default());
+    match place {
+        Some((_, meta)) => meta.write(&mut text, keep, set),
         None => {
-            let from = offset(call.raw, params) + 1;
-            let comma = if spans.is_empty() { "" } else { "," };
-            (from, from, ["\"_meta\":", &empty.with(keep, set), comma].concat())
+            text.push_str("\"_meta\":");
+            empty.write(&mut text, keep, set);
+            let is_alone = params.get(1..).is_some_and(|rest| rest.trim_start().starts_with('}'));
+            text.push_str(if is_alone { "" } else { "," });
         }
-    };
-    let (head, tail) = (call.raw.get(..from).unwrap_or_default(), call.raw.get(to..).unwrap_or_default());
-    Ok([head, &text, tail].concat())
+    }
+    text.push_str(call.raw.get(to..).unwrap_or_default());
+    Ok(text)
 }
 
 /// Where `part`, a slice of `whole`, begins in it.
@@ -167,32 +127,8 @@ fn offset(whole: &str, part: &str) -> usize {
     (part.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize)
 }
 
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
-
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-/// `_meta` within `params`, and whether anything else is there.
-struct Spans<'a> {
-    meta: Option<&'a RawValue>,
-    others: usize,
-}
-
-impl Spans<'_> {
-    const fn is_empty(&self) -> bool {
-        self.meta.is_none() && self.others == 0
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Spans<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Meta(members) = Meta::deserialize(deserializer)?;
-        let meta = members.iter().find(|(name, _)| name == "_meta").map(|(_, value)| *value);
-        Ok(Self { meta, others: members.len() })
-    }
-}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Meta<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -225,8 +161,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Meta<'a> {
 /// More members are refused: looking for a repeated name compares each with each.
 const MEMBERS_MAX: usize = 256;
 
-/// The members that say what is called.
-const READ: [&str; 7] = ["name", "uri", "arguments", "protocolVersion", "ref", "clientInfo", "_meta"];
+/// What stands before metadata where there are no parameters.
+const ADDED: &str = "\"params\":{\"_meta\":";
+/// The quotes, the colon and the comma of a member.
+const SIGNS: usize = 8;
 
 #[cfg(test)]
 mod tests {

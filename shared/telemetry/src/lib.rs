@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mcp::digest::hex;
+use mcp::digest::{hex, push_hex};
 
 /// The place of one span in one trace (W3C Trace Context Level 1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,13 +37,26 @@ impl TraceContext {
     /// The `traceparent` to send on.
     #[must_use]
     pub fn traceparent(&self) -> String {
-        ["00-", &self.trace_id(), "-", &self.span_id(), "-", &hex(&[self.flags])].concat()
+        let mut text = String::with_capacity(TRACEPARENT_BYTES);
+        text.push_str("00-");
+        push_hex(&mut text, &self.trace_id.to_be_bytes());
+        text.push('-');
+        push_hex(&mut text, &self.span_id.to_be_bytes());
+        text.push('-');
+        push_hex(&mut text, &[self.flags]);
+        text
     }
 
     /// The `tracestate` to send on, as it came.
     #[must_use]
     pub fn tracestate(&self) -> Option<&str> {
         self.state.as_deref()
+    }
+
+    /// `traceparent` and `tracestate`, for whoever is asked next.
+    #[must_use]
+    pub fn spelled(&self) -> (String, Option<String>) {
+        (self.traceparent(), self.state.clone())
     }
 
     /// The trace id: 32 lower-case hexadecimal digits.
@@ -81,6 +94,8 @@ fn number(digits: &str, length: usize) -> Option<u128> {
     (digits.len() == length && lower).then(|| u128::from_str_radix(digits, 16).ok())?
 }
 
+/// `00-`, the trace, the span, the flags (§3.2.2).
+const TRACEPARENT_BYTES: usize = 55;
 /// W3C Trace Context §3.3.1.5 asks to carry at least 512 characters.
 const STATE_MAX_BYTES: usize = 512;
 

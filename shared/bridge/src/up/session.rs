@@ -307,7 +307,7 @@ impl Session {
     }
 }
 
-fn request<'m>(message: &'m Message<'_>) -> Option<(&'m str, &'m Said<'m>)> {
+fn request<'m, 'a>(message: &'m Message<'a>) -> Option<(&'m str, &'m Said<'a>)> {
     match message {
         Message::Request(call) => Some((call.id?.get(), call)),
         _ => None,
