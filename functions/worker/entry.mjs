@@ -21,7 +21,7 @@ export default {
     const { method, headers } = request;
     const length = headers.get("content-length");
     const head = spelled(method, request.url, headers, length);
-    const serve = (body) => raced((answer) => enter(head, body, request, env, context, answer));
+    const serve = (body) => raced(context, (gate) => enter(head, body, request, env, context, gate));
     if (method !== "POST" || length === null || !(Number(length) <= SMALL_BYTES)) return serve();
     // What is small is here before WebAssembly is entered: once, and not once more for the body. One that breaks off is
     // asked for again there, and told of.
@@ -43,12 +43,12 @@ export class Conversation {
 
   fetch(request) {
     this.watch();
-    return raced((answer) => {
+    return raced(undefined, (gate) => {
       try {
-        this.host.serve(request, this.env, answer);
+        this.host.serve(request, this.env, gate);
       } catch {
         // Already noted, by the proxy around the host.
-        answer(null);
+        gate.answer(null);
       }
     });
   }
@@ -95,11 +95,15 @@ function spelled(method, url, headers, length) {
   return text;
 }
 
-function raced(work) {
+/**
+ * Lets `work` answer through a gate: `answer` takes the response, or `null` where none can be made. The glue may answer with
+ * what an upstream said as it comes, once `is_open`; until then it is `held`. `was_passed` says that it has.
+ */
+function raced(context, work) {
   let answer;
   const answered = new Promise((resolve) => (answer = resolve));
   waiting.add(answer);
-  work(answer);
+  work({ answer, context, is_open: false, held: undefined, was_passed: false });
   return answered.then((response) => {
     waiting.delete(answer);
     // The end of the instance is told from another request, so without a response: that must be made where it is used.
@@ -109,13 +113,13 @@ function raced(work) {
 
 // What the glue's class would do with each request, without making an object and two proxies for it. After a panic the
 // class must be made once: that makes the new instance.
-function enter(head, body, request, env, ctx, answer) {
+function enter(head, body, request, env, ctx, gate) {
   if (criticalError) new gateway(ctx, env);
   try {
-    serve(head, body, request, env, ctx, answer);
+    serve(head, body, request, env, ctx, gate);
   } catch (error) {
     if (error instanceof WebAssembly.RuntimeError) state.criticalError = true;
-    answer(null);
+    gate.answer(null);
   }
 }
 

@@ -14,7 +14,7 @@ use futures_util::{
     future::{Either, select},
 };
 use gateway::{
-    platform::{Abort, Answer, Arrived, Failed, Life, Platform, Unanswered, Unread},
+    platform::{Abort, Answer, Arrived, Departure, Failed, Life, Platform, Unanswered, Unread},
     shelf::spelled,
 };
 use http::{Method, Request, Response, header};
@@ -103,7 +103,7 @@ impl Memory {
             None => None,
         };
         let request = spelled(outgoing, secret.as_deref()).expect("a machine asks for a request that can be spelled");
-        let answer = self.send(request, DELIVERY_DEADLINE).await;
+        let answer = self.send(request.into(), DELIVERY_DEADLINE).await;
         answer.is_ok_and(|answer| !answer.response.status().is_server_error())
     }
 }
@@ -129,14 +129,16 @@ impl Platform for Memory {
         self.stored.clock.pause(duration).await;
     }
 
-    async fn send(&self, request: Request<Bytes>, deadline: Duration) -> Result<Answer<Body>, Unanswered> {
-        let exchange = std::pin::pin!(self.exchange(request));
+    async fn send(&self, departure: Departure, deadline: Duration) -> Result<Answer<Body>, Unanswered> {
+        let exchange = std::pin::pin!(self.exchange(departure.into()));
         let late = std::pin::pin!(self.stored.clock.pause(deadline));
         match select(exchange, late).await {
             Either::Left((answer, _)) => answer.map_err(Unanswered::Broken),
             Either::Right(_) => Err(Unanswered::Deadline(deadline)),
         }
     }
+
+    fn release(&self) {}
 
     async fn converse(
         &self,

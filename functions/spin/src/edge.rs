@@ -14,7 +14,7 @@ use futures_util::{
 };
 use gateway::{
     Conversation, Gateway,
-    platform::{Abort, Answer, Arrived, Failed, Life, Platform, Unanswered, Unread},
+    platform::{Abort, Answer, Arrived, Departure, Failed, Life, Platform, Unanswered, Unread},
     shelf::{Key, Shelf as _},
     tasks::{Polled, Tasks},
 };
@@ -78,9 +78,11 @@ impl Platform for Edge {
         sleep(duration).await;
     }
 
-    async fn send(&self, request: Request<Bytes>, deadline: Duration) -> Result<Answer<Body>, Unanswered> {
-        within(deadline, self.exchange(request, deadline)).await
+    async fn send(&self, departure: Departure, deadline: Duration) -> Result<Answer<Body>, Unanswered> {
+        within(deadline, self.exchange(departure.into(), deadline)).await
     }
+
+    fn release(&self) {}
 
     async fn converse(
         &self,

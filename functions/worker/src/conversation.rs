@@ -8,12 +8,16 @@ use futures_util::future::{Either, select};
 use gateway::{Gateway, Memory};
 use worker::{
     Env, console_error,
-    js_sys::Function,
-    wasm_bindgen::{self, JsValue, prelude::wasm_bindgen},
+    wasm_bindgen::{self, prelude::wasm_bindgen},
     web_sys,
 };
 
-use crate::{MEMORY, edge::Edge, task, wire};
+use crate::{
+    MEMORY,
+    edge::Edge,
+    task,
+    wire::{self, Gate},
+};
 
 /// One object's conversation; `entry.mjs` makes it, and makes it anew when a panic ended this instance.
 #[wasm_bindgen]
@@ -33,9 +37,8 @@ impl Host {
         self.0.is_busy()
     }
 
-    /// Answers `request` by calling `answer` with the response, or with `null` where none can be made, or nobody waits
-    /// for it.
-    pub fn serve(&self, request: web_sys::Request, env: Env, answer: Function) {
+    /// Answers `request` through `gate`, if anybody still waits for that.
+    pub fn serve(&self, request: web_sys::Request, env: Env, gate: Gate) {
         let conversation = self.0.clone();
         task::start(async move {
             let answered = async {
@@ -44,13 +47,13 @@ impl Host {
                 let departed = wire::departed(&request);
                 let request = wire::request_of_the_gateway(request)?;
                 match select(pin!(gateway.host(&conversation, request)), departed).await {
-                    Either::Left((response, _)) => wire::answer(&answer, response),
+                    Either::Left((response, _)) => wire::answer(&gate, response),
                     Either::Right(_) => Err(worker::Error::RustError("the caller left".to_owned())),
                 }
             };
             if let Err(error) = answered.await {
                 console_error!("conversation: {error}");
-                let _ = answer.call1(&JsValue::NULL, &JsValue::NULL);
+                gate.fail();
             }
         });
     }

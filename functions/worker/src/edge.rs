@@ -1,10 +1,10 @@
 //! The platform the core runs on: `fetch`, KV, Durable Objects, timers and `waitUntil`.
 
-use std::{rc::Rc, time::Duration};
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use gateway::platform::{Abort, Answer, Arrived, Failed, Life, Platform, Unanswered, Unread};
+use gateway::platform::{Abort, Answer, Arrived, Departure, Failed, Life, Platform, Unanswered, Unread};
 use http::Request;
 use mcp::Timestamp;
 use worker::{
@@ -17,7 +17,7 @@ use worker::{
 use crate::{
     body::Body,
     random, task,
-    wire::{self, Sent},
+    wire::{self, Gate, Sent},
 };
 
 /// One request's place in the runtime.
@@ -29,17 +29,29 @@ struct Place {
     request: web_sys::Request,
     /// None in a live object: what was begun there goes on for as long as the object lives.
     context: Option<Context>,
+    /// Where its answer leaves; none in a live object, which looks at each.
+    gate: Option<Gate>,
+    /// Whether the decision on it stands.
+    is_released: Cell<bool>,
+    /// Whether something was sent whose answer may leave by itself.
+    is_gate_used: Cell<bool>,
 }
 
 impl Edge {
     /// The place of a caller's request.
-    pub(crate) fn new(env: Env, request: web_sys::Request, context: Context) -> Self {
-        Self(Rc::new(Place { env, request, context: Some(context) }))
+    pub(crate) fn new(env: Env, request: web_sys::Request, context: Context, gate: Gate) -> Self {
+        Self::at(env, request, Some((context, gate)))
     }
 
     /// The place of a request to a live object.
     pub(crate) fn within_object(env: Env, request: web_sys::Request) -> Self {
-        Self(Rc::new(Place { env, request, context: None }))
+        Self::at(env, request, None)
+    }
+
+    fn at(env: Env, request: web_sys::Request, caller: Option<(Context, Gate)>) -> Self {
+        let (context, gate) = caller.unzip();
+        let (is_released, is_gate_used) = (Cell::new(false), Cell::new(false));
+        Self(Rc::new(Place { env, request, context, gate, is_released, is_gate_used }))
     }
 
     async fn ask(&self, kind: &str, name: &str, url: &str, command: Option<&str>) -> Result<String, Failed> {
@@ -70,12 +82,23 @@ impl Platform for Edge {
         Delay::from(duration).await;
     }
 
-    async fn send(&self, request: Request<Bytes>, deadline: Duration) -> Result<Answer<Body>, Unanswered> {
+    async fn send(&self, departure: Departure, deadline: Duration) -> Result<Answer<Body>, Unanswered> {
         let sent = match self.0.context {
-            Some(_) => wire::fetch(request, millis(deadline)).await,
-            None => gateway::apart(wire::fetch_or_cancel(&request, millis(deadline))).await,
+            Some(_) => {
+                let gate = self.0.gate.as_ref().filter(|_| departure.may_pass_on);
+                self.0.is_gate_used.set(gate.is_some());
+                wire::fetch(departure, (gate, self.0.is_released.get()), millis(deadline)).await
+            }
+            None => gateway::apart(wire::fetch_or_cancel(departure.into(), millis(deadline))).await,
         };
         answer(sent.map_err(|error| unanswered(error, deadline))?)
+    }
+
+    fn release(&self) {
+        self.0.is_released.set(true);
+        if let Some(gate) = self.0.gate.as_ref().filter(|_| self.0.is_gate_used.get()) {
+            gate.open();
+        }
     }
 
     async fn converse(

@@ -8,6 +8,8 @@ const SMALL_BYTES = 65536;
 const requests = [];
 const answers = [];
 const TOLD = ["authorization", "content-length", "last-event-id", "mcp-session-id", "traceparent", "tracestate", "turnpike-terms"];
+const types = new Map();
+const TYPES_MAX = 16;
 const under_way = new Map();
 const waiting = (globalThis.turnpike_waiting ??= new Set());
 
@@ -28,9 +30,20 @@ export function departure({ signal }, id, settle) {
 }
 
 /** Answers a caller, with the headers of this number; their text comes with it the first time. */
-export function respond(answer, status, number, text, body) {
+export function respond(gate, status, number, text, body) {
   if (text !== undefined) answers[number] = fields(text);
-  answer(new Response(body, { status, headers: answers[number] }));
+  if (!gate.was_passed) gate.answer(new Response(body, { status, headers: answers[number] }));
+}
+
+/** What may not leave before is let go. */
+export function open(gate) {
+  gate.is_open = true;
+  gate.held?.();
+}
+
+/** Nobody is answered here: `entry.mjs` says so. */
+export function fail(gate) {
+  gate.answer(null);
 }
 
 /** Tells, by its number, how what was begun for WebAssembly has ended: `settle(number, succeeded, value or error, text)`. */
@@ -42,48 +55,85 @@ function follow(promise, id, settle) {
 }
 
 /**
- * Sends the request of this number; its head comes with it the first time: `METHOD\nURL\nname: value…`. Gives the head of the answer as text, and its body: all of it where it says
- * that it is small, else the stream, which `controller` cuts off. Fails with `is_late` when that takes too long; what is still under
- * way then ends with the request it was made for.
+ * Sends the request of this number; its head comes with it the first time: `METHOD\nURL\nname: value…`. Gives the head of
+ * the answer as text, and its body: all of it where it says that it is small, else the stream, which `controller` cuts off.
+ * Fails with `is_late` when that takes too long.
+ *
+ * With a gate, what is small and plain passes on to the caller as it comes, and is brought as well.
  */
-export function send(number, text, traceparent, body, deadline_ms, id, settle) {
+export function send(number, text, traceparent, body, deadline_ms, gate, is_open, id, settle) {
   if (text !== undefined) requests[number] = spelled(text);
   const { method, url, headers, is_in_session } = requests[number];
   // `fetch` copies them before the next request comes here.
   if (traceparent !== undefined) headers.set("traceparent", traceparent);
   else headers.delete("traceparent");
-  const timer = setTimeout(() => settle(id, false, LATE), deadline_ms);
+  if (is_open && gate !== undefined) gate.is_open = true;
+
+  const controller = new AbortController();
+  let is_awaited = true;
   const end = (succeeded, value, text) => {
-    clearTimeout(timer);
-    settle(id, succeeded, value, text);
+    if (is_awaited) settle(id, succeeded, value, text);
+    is_awaited = false;
   };
-  const fail = (error) => end(false, error);
+  let fail = (error) => end(false, error);
+  // It is not cleared, which would cost more: a stream that began in time is none of its business.
+  setTimeout(() => {
+    if (!is_awaited) return;
+    fail(LATE);
+    controller.abort();
+  }, deadline_ms);
+
   const look = (response) => {
     // The runtime unpacks what is packed; the length that was said is then not the body's.
     const length = response.headers.has("content-encoding") ? null : response.headers.get("content-length");
-    const head = answered(response, length, is_in_session);
-    if (length !== null && Number(length) <= SMALL_BYTES) {
-      response.arrayBuffer().then((buffer) => end(true, new Uint8Array(buffer), head), fail);
+    const type = response.headers.get("content-type");
+    const head = answered(response, type, length, is_in_session);
+    const stream = response.body;
+    if (length === null || Number(length) > SMALL_BYTES) {
+      end(true, { controller, stream: stream ?? undefined }, STREAMING + head);
       return;
     }
-    let streaming;
-    try {
-      streaming = streamed(response, length);
-    } catch (error) {
-      return fail(error);
+    const bring = (buffer) => end(true, new Uint8Array(buffer), head);
+    if (gate === undefined || response.status !== 200 || stream === null || !is_json(type)) {
+      response.arrayBuffer().then(bring, (error) => fail(error));
+      return;
     }
-    end(true, streaming, STREAMING + head);
+    // Nothing would be changed of it: it need not wait until it was looked at.
+    const [passing, kept] = stream.tee();
+    const fail_before = fail;
+    fail = (error) => {
+      gate.held = undefined;
+      if (gate.was_passed) end(true, { controller, stream: broken(error) }, STREAMING + head);
+      else fail_before(error);
+    };
+    gate.held = () => {
+      gate.held = undefined;
+      gate.was_passed = true;
+      gate.answer(new Response(passing, { status: 200, headers: of_type(type) }));
+    };
+    if (gate.is_open) gate.held();
+    gate.context.waitUntil(new Response(kept).arrayBuffer().then(bring, (error) => fail(error)));
   };
-  fetch(url, { method, headers, body, redirect: "manual" }).then(look, fail);
+  fetch(url, { method, headers, body, redirect: "manual", signal: controller.signal }).then(look, (error) => fail(error));
 }
 
-/** What is still on its way, and what cuts it off. */
-function streamed({ body }, length) {
-  const controller = new AbortController();
-  const { signal } = controller;
-  // Where the length is known, a caller sees that an answer broke off; workerd ends any other as if it were whole.
-  const pipe = length === null ? new IdentityTransformStream() : new FixedLengthStream(Number(length));
-  return { controller, stream: body?.pipeThrough(pipe, { signal }) };
+/** A body that breaks off at once. */
+function broken(error) {
+  return new ReadableStream({ start: (controller) => controller.error(error) });
+}
+
+function is_json(type) {
+  return type === "application/json" || /^application\/json\s*(;|$)/i.test(type ?? "");
+}
+
+/** The headers of an answer that passes on. */
+function of_type(type) {
+  let headers = types.get(type);
+  if (headers === undefined) {
+    if (types.size >= TYPES_MAX) types.clear();
+    types.set(type, (headers = new Headers([["content-type", type]])));
+  }
+  return headers;
 }
 
 /**
@@ -137,7 +187,7 @@ async function within(fetching, is_in_session, controller, deadline_ms, id) {
   try {
     const response = await Promise.race([fetching, late]);
     const length = response.headers.has("content-encoding") ? null : response.headers.get("content-length");
-    const head = answered(response, length, is_in_session);
+    const head = answered(response, response.headers.get("content-type"), length, is_in_session);
     if (length !== null && Number(length) <= SMALL_BYTES) {
       return [new Uint8Array(await Promise.race([response.arrayBuffer(), late])), head];
     }
@@ -216,13 +266,12 @@ async function asked(env, machine, url, command) {
   return text;
 }
 
-function answered({ status, headers }, length, is_in_session) {
-  let text = `${status}`;
+function answered({ status, headers }, type, length, is_in_session) {
+  let text = type === null ? `${status}` : `${status}\ncontent-type: ${type}`;
   const read = (name) => {
     const value = headers.get(name);
     if (value !== null) text += `\n${name}: ${value}`;
   };
-  read("content-type");
   if (!is_in_session) read("mcp-session-id");
   if (status !== 200) {
     read("allow");

@@ -13,19 +13,19 @@ mod wire;
 use gateway::{Gateway, Memory};
 use worker::{
     Context, Env, console_error,
-    js_sys::{Function, Uint8Array},
+    js_sys::Uint8Array,
     wasm_bindgen::{self, prelude::wasm_bindgen},
     web_sys, worker_sys,
 };
 
-use crate::edge::Edge;
+use crate::{edge::Edge, wire::Gate};
 
 thread_local! {
     static MEMORY: Memory = Memory::default();
 }
 
-/// Answers `request` by calling `answer` with the response, or with `null` where none can be made. `head` spells the
-/// request's head, see `entry.mjs`; `body` is all of its body, if that was read.
+/// Answers `request` through `gate`. `head` spells the request's head, see `entry.mjs`; `body` is all of its body, if
+/// that was read.
 #[expect(clippy::too_many_arguments, reason = "JavaScript hands each over as it is; an object for them would cost one")]
 #[wasm_bindgen]
 pub fn serve(
@@ -34,23 +34,23 @@ pub fn serve(
     request: web_sys::Request,
     env: Env,
     context: worker_sys::Context,
-    answer: Function,
+    gate: Gate,
 ) {
     #[cfg(feature = "faults")]
     faults::strike(&request);
-    let edge = Edge::new(env, Clone::clone(&request), Context::new(context));
+    let edge = Edge::new(env, Clone::clone(&request), Context::new(context), gate.clone());
     task::start(async move {
         let answered = async {
             let gateway = Gateway::new(edge, MEMORY.with(Memory::clone));
             let parts = wire::head(&head);
             let body = parts.body(body, request);
             let response = gateway.serve_spelled(parts.spelled, body, |body| wire::request(&head, body)).await?;
-            wire::answer(&answer, response)
+            wire::answer(&gate, response)
         };
         if let Err(error) = answered.await {
             console_error!("{error}");
             // The runtime does not refuse to be called with nothing.
-            let _ = answer.call1(&wasm_bindgen::JsValue::NULL, &wasm_bindgen::JsValue::NULL);
+            gate.fail();
         }
     });
 }

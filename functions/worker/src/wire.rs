@@ -1,16 +1,16 @@
 //! The runtime's requests and responses in the core's words, each with one crossing; see `glue.js`.
 
-use std::pin::pin;
+use std::{cell::RefCell, pin::pin, rc::Rc};
 
 use bytes::Bytes;
 use futures_util::{
     Stream, StreamExt as _,
     future::{Either, select},
 };
-use gateway::Spelled;
+use gateway::{Spelled, platform::Departure};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use worker::{
-    js_sys::{Function, Uint8Array},
+    js_sys::Uint8Array,
     wasm_bindgen::{self, JsCast as _, JsValue, prelude::wasm_bindgen},
     web_sys,
 };
@@ -18,7 +18,7 @@ use worker::{
 use crate::{
     body::Body,
     crossing::{Brought, Crossing},
-    numbered::{Numbers, number, numbers},
+    numbered::Numbers,
     task,
 };
 
@@ -27,22 +27,20 @@ extern "C" {
     fn told(request: &web_sys::Request) -> String;
     fn departure(request: &web_sys::Request, id: u32, settle: &JsValue);
     #[wasm_bindgen(catch)]
-    fn respond(
-        answer: &Function,
-        status: u16,
-        number: u32,
-        headers: Option<&str>,
-        body: &JsValue,
-    ) -> Result<(), JsValue>;
+    fn respond(gate: &Gate, status: u16, number: u32, headers: Option<&str>, body: &JsValue) -> Result<(), JsValue>;
     fn send(
         number: u32,
         request: Option<&str>,
         traceparent: Option<&str>,
         body: Option<Uint8Array>,
         deadline_ms: u32,
+        gate: Option<&Gate>,
+        is_open: bool,
         id: u32,
         settle: &JsValue,
     );
+    fn open(gate: &Gate);
+    fn fail(gate: &Gate);
     fn begin(request: &str, body: Option<Uint8Array>, deadline_ms: u32, id: u32, settle: &JsValue);
     fn converse(
         env: &JsValue,
@@ -58,6 +56,10 @@ extern "C" {
     pub(crate) fn is_late(error: &JsValue) -> bool;
     fn whole(source: &JsValue, id: u32, settle: &JsValue);
     fn ask(env: &JsValue, machine: &str, url: &str, command: Option<Uint8Array>, id: u32, settle: &JsValue);
+
+    /// Where the answer to a caller leaves; see `entry.mjs`.
+    #[derive(Clone)]
+    pub type Gate;
 
     /// A body that is being written.
     pub(crate) type Written;
@@ -156,8 +158,20 @@ fn read(text: &str) -> worker::Result<Request<()>> {
     Ok(request)
 }
 
-/// Answers a caller.
-pub(crate) fn answer(answer: &Function, response: Response<Body>) -> worker::Result<()> {
+impl Gate {
+    /// The decision stands: what is held here leaves.
+    pub(crate) fn open(&self) {
+        open(self);
+    }
+
+    /// No answer can be made.
+    pub(crate) fn fail(&self) {
+        fail(self);
+    }
+}
+
+/// Answers a caller, unless an answer has left already.
+pub(crate) fn answer(gate: &Gate, response: Response<Body>) -> worker::Result<()> {
     let (head, body) = response.into_parts();
     let without_body = matches!(head.status.as_u16(), 204 | 205 | 304);
     let body = match body.into_native() {
@@ -167,24 +181,35 @@ pub(crate) fn answer(answer: &Function, response: Response<Body>) -> worker::Res
         Err(_) => JsValue::NULL,
     };
     let headers = spell(&head.headers);
-    let (number, headers) = number(&ANSWERS, &headers);
-    Ok(respond(answer, head.status.as_u16(), number, headers, &body)?)
+    let (number, headers) = ANSWERS.with_borrow_mut(|answers| answers.of_text(headers));
+    Ok(respond(gate, head.status.as_u16(), number, headers.as_deref(), &body)?)
 }
 
-/// Sends a request to an upstream; redirects come back as answers.
-pub(crate) async fn fetch(mut request: Request<Bytes>, deadline_ms: u32) -> Result<Sent, JsValue> {
-    // The trace alone differs from request to request of a session.
-    let traceparent = request.headers_mut().remove(TRACEPARENT);
-    let traceparent = traceparent.as_ref().and_then(|value| value.to_str().ok());
-    let (text, body) = (head_text(&request), body(&request));
-    let (number, text) = number(&REQUESTS, &text);
-    let begin = |id, settle: &JsValue| send(number, text, traceparent, body, deadline_ms, id, settle);
+/// Sends a request to an upstream; redirects come back as answers. An answer that may pass on leaves through `gate`, at
+/// once if that is open.
+pub(crate) async fn fetch(
+    Departure { mut head, trace, body: bytes, .. }: Departure,
+    (gate, is_open): (Option<&Gate>, bool),
+    deadline_ms: u32,
+) -> Result<Sent, JsValue> {
+    let (traceparent, tracestate) = trace.unzip();
+    if let Some(state) = tracestate.flatten() {
+        // What few say goes over with the head.
+        let state = HeaderValue::try_from(state).map_err(|error| error.to_string())?;
+        Rc::make_mut(&mut head).headers_mut().insert(TRACESTATE, state);
+    }
+    let traceparent = traceparent.as_deref();
+    let (number, text) = REQUESTS.with_borrow_mut(|requests| requests.of_head(&head, head_text));
+    let body = body(&bytes);
+    let begin = |id, settle: &JsValue| {
+        send(number, text.as_deref(), traceparent, body, deadline_ms, gate, is_open, id, settle);
+    };
     Crossing::new(begin).await.map(Sent::from)
 }
 
 /// Sends a request to an upstream, and cuts it off when it is dropped before it is answered.
-pub(crate) async fn fetch_or_cancel(request: &Request<Bytes>, deadline_ms: u32) -> Result<Sent, JsValue> {
-    let (text, body) = (head_text(request), body(request));
+pub(crate) async fn fetch_or_cancel(request: Request<Bytes>, deadline_ms: u32) -> Result<Sent, JsValue> {
+    let (text, body) = (head_text(&request), body(request.body()));
     cancelled_when_dropped(|id, settle| begin(&text, body, deadline_ms, id, settle)).await
 }
 
@@ -196,7 +221,7 @@ pub(crate) async fn ask_live(
     deadline_ms: u32,
     origin: Option<&web_sys::Request>,
 ) -> Result<Sent, JsValue> {
-    let (text, body) = (head_text(request), body(request));
+    let (text, body) = (head_text(request), body(request.body()));
     cancelled_when_dropped(|id, settle| converse(env, name, &text, body, deadline_ms, origin, id, settle)).await
 }
 
@@ -215,12 +240,12 @@ async fn cancelled_when_dropped(what: impl FnOnce(u32, &JsValue)) -> Result<Sent
     crossing.await.map(Sent::from)
 }
 
-fn head_text(request: &Request<Bytes>) -> String {
+fn head_text<B>(request: &Request<B>) -> String {
     [request.method().as_str(), "\n", &request.uri().to_string(), "\n", &spell(request.headers())].concat()
 }
 
-fn body(request: &Request<Bytes>) -> Option<Uint8Array> {
-    (!request.body().is_empty()).then(|| Uint8Array::from(&**request.body()))
+fn body(bytes: &Bytes) -> Option<Uint8Array> {
+    (!bytes.is_empty()).then(|| Uint8Array::from(&**bytes))
 }
 
 /// Resolves when whoever made `request` went away.
@@ -335,12 +360,13 @@ fn unusable(error: impl std::fmt::Display) -> worker::Error {
 }
 
 thread_local! {
-    static REQUESTS: Numbers = numbers();
-    static ANSWERS: Numbers = numbers();
+    static REQUESTS: RefCell<Numbers> = RefCell::default();
+    static ANSWERS: RefCell<Numbers> = RefCell::default();
 }
 
-const TRACEPARENT: &str = "traceparent";
 const UNREADABLE: u8 = 0xff;
+
+const TRACESTATE: &str = "tracestate";
 
 /// How the head of an answer begins whose body is still on its way.
 const STREAMING: &str = "streaming ";

@@ -1,6 +1,6 @@
 //! What did a request cost, and who is charged? Counted once its answer is known, for every limit, record and bill at once.
 
-use std::rc::Rc;
+use std::{cell::OnceCell, rc::Rc};
 
 use audit::Who;
 use futures_util::future::join_all;
@@ -10,6 +10,7 @@ use quota::{
     answer::{self, Format, Measured},
     usage::{Counts, Day, Key, Usage},
 };
+use serde_json::value::RawValue;
 
 use crate::{
     draft::Ending,
@@ -28,8 +29,10 @@ pub(crate) struct Account {
     tool: Option<String>,
     tolls: Rc<Tolls>,
     requests: u32,
-    tokens_in: u64,
     price: Price,
+    /// The arguments as they were spelled, until they are counted.
+    arguments: Vec<Box<str>>,
+    tokens_in: OnceCell<u64>,
 }
 
 /// What a request cost.
@@ -43,20 +46,22 @@ pub(crate) struct Spent {
 impl Account {
     pub(crate) fn new(passing: &Passing<'_>, tolls: &Rc<Tolls>) -> Self {
         let (server, tool) = (passing.server().name.as_str(), passing.said.tool());
+        let spelled = || passing.said.asked.iter().filter_map(|asked| asked.spelled).map(RawValue::get);
+        // What no limit waits for is counted later; what is long is not kept for that.
+        let is_awaited = tolls.count_tokens() || spelled().map(str::len).sum::<usize>() > KEPT_MAX_BYTES;
+        let (arguments, tokens_in) = match is_awaited {
+            true => (Vec::new(), OnceCell::from(spelled().map(answer::of_request).sum::<u64>())),
+            false => (spelled().map(Box::from).collect(), OnceCell::new()),
+        };
         Self {
             who: Rc::clone(&passing.arrival.caller.who),
             server: server.to_owned(),
             tool: tool.map(str::to_owned),
             tolls: Rc::clone(tolls),
             requests: passing.said.requests,
-            tokens_in: passing
-                .said
-                .asked
-                .iter()
-                .filter_map(|asked| asked.spelled)
-                .map(|raw| answer::of_request(raw.get()))
-                .sum(),
             price: passing.config().prices.of(server, tool),
+            arguments,
+            tokens_in,
         }
     }
 
@@ -64,11 +69,16 @@ impl Account {
     pub(crate) fn need(&self) -> Amount {
         let requests = u64::from(self.requests);
         let money_micros = self.price.per_call_micros.saturating_mul(requests);
-        Amount { requests, tokens: self.tokens_in, money_micros }
+        let tokens = if self.tolls.count_tokens() { self.tokens_in() } else { 0 };
+        Amount { requests, tokens, money_micros }
+    }
+
+    fn tokens_in(&self) -> u64 {
+        *self.tokens_in.get_or_init(|| self.arguments.iter().map(|text| answer::of_request(text)).sum())
     }
 
     fn spent(&self, measured: &Measured) -> Spent {
-        let tokens = measured.tokens(self.tokens_in);
+        let tokens = measured.tokens(self.tokens_in());
         let calls_micros = self.need().money_micros;
         let tokens_micros = self.price.of_tokens(tokens.input.saturating_add(tokens.output));
         Spent {
@@ -93,7 +103,7 @@ impl<P: Platform> Gateway<P> {
     /// A request has ended whose whole answer is here. Its tokens are counted off the caller's path: with other entries,
     /// or beside this request if a limit waits for them.
     pub(crate) fn ended_whole(&self, ending: Ending, status: StatusCode, answer: (Format, Arrived)) {
-        let is_awaited = ending.account.as_ref().is_some_and(|account| account.tolls.count_answers());
+        let is_awaited = ending.account.as_ref().is_some_and(|account| account.tolls.count_tokens());
         if !is_awaited {
             return self.keep_uncounted(ending, status, answer);
         }
@@ -153,3 +163,6 @@ impl<P: Platform> Gateway<P> {
         self.memory.0.borrow_mut().tally.add(&account.who.tenant, day, account.key(), counts);
     }
 }
+
+/// Arguments that are kept until they are counted are no longer than that.
+const KEPT_MAX_BYTES: usize = 2048;

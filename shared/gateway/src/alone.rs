@@ -7,11 +7,11 @@ use bridge::{
     routing::{self, ParamHeader},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use mcp::{Body, Call, Message, Revision, jsonrpc};
 use registry::{Server, Target};
 use telemetry::TraceContext;
-use upstream::{Outbound, Repeatable};
+use upstream::{Departure, Outbound, Repeatable};
 
 use crate::{
     answer::{Screened, is_mcp},
@@ -163,8 +163,8 @@ impl<P: Platform> Gateway<P> {
             return apart(self.send_federated(federated, &sending)).await;
         }
         if let At::Conversation(made) = sending.at {
-            let request = self.request_alone(CONVERSATION, None, &sending)?;
-            let reached = self.converse(sending.server, made, request).await?;
+            let departure = self.departure_alone(CONVERSATION, None, &sending)?;
+            let reached = self.converse(sending.server, made, departure.into()).await?;
             self.weigh_legacy(sending.server, reached.answer.response.status());
             return Ok(reached);
         }
@@ -181,14 +181,14 @@ impl<P: Platform> Gateway<P> {
         let secret = self.credential(sending.server.secret.as_deref()).await?;
         let mut last = Missed::Unanswered(Unanswered::Broken("no instance is configured".to_owned()));
         for instance in self.order(&sending.server.instances).iter().take(INSTANCES_TRIED) {
-            let request = self.request_alone(instance, secret.as_deref(), sending)?;
+            let departure = self.departure_alone(instance, secret.as_deref(), sending)?;
             let way = Way {
                 server: sending.server,
                 instance,
                 resilience: config.resilience(sending.server),
                 repeatable: sending.repeatable,
             };
-            match self.reach(way, request).await {
+            match self.reach(way, departure).await {
                 Ok(reached) => return Ok(self.weighed(sending.server, reached).await.0),
                 Err(Missed::Unanswered(Unanswered::Broken(detail))) if sending.repeatable == Repeatable::No => {
                     return Err(Refusal::Broken(detail));
@@ -200,23 +200,21 @@ impl<P: Platform> Gateway<P> {
         Err(last.into())
     }
 
-    fn request_alone(&self, url: &str, secret: Option<&str>, sending: &Alone<'_>) -> Result<Request<Bytes>, Refusal> {
-        let trace = sending.trace.traceparent();
+    fn departure_alone(&self, url: &str, secret: Option<&str>, sending: &Alone<'_>) -> Result<Departure, Refusal> {
         let outbound = Outbound {
             url,
             session_id: None,
             revision: Some(Revision::V2026_07_28.as_str()),
             last_event_id: None,
             secret,
-            trace: (&trace, sending.trace.tracestate()),
         };
-        let body = Bytes::copy_from_slice(sending.text.as_bytes());
-        let request = upstream::request(Method::POST, &outbound, body);
-        let mut request = request.map_err(|error| Refusal::Internal(error.to_string()))?;
+        let head = outbound.head(Method::POST);
+        let mut head = head.map_err(|error| Refusal::Internal(error.to_string()))?;
         for (name, value) in &sending.mirrored {
-            request.headers_mut().insert(name, value.clone());
+            head.headers_mut().insert(name, value.clone());
         }
-        Ok(request)
+        let body = Bytes::copy_from_slice(sending.text.as_bytes());
+        Ok(Departure { head: Rc::new(head), trace: Some(sending.trace.spelled()), body, may_pass_on: false })
     }
 
     /// Looks at an answer's head. Modern servers answer with statuses that are part of the exchange: 400 and 404 with a

@@ -1,13 +1,18 @@
 //! Who comes, and where to? What follows from a request's head alone is worked out once for heads that come again: within
 //! a session all but the trace and the length of its requests stays the same.
 
-use std::{cell::OnceCell, hash::Hasher as _, rc::Rc};
+use std::{
+    cell::{OnceCell, RefCell},
+    hash::Hasher as _,
+    rc::Rc,
+};
 
 use guard::{Admitted, Verb};
 use http::{HeaderValue, Request, Response, header, request::Parts};
+use mcp::Revision;
 use policy::Permit;
-use session::Ticket;
-use siphasher::sip128::{Hasher128 as _, SipHasher24};
+use session::{Route, Ticket};
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use crate::{
     aim::Aim, apart::apart, config::Config, cors, draft::Draft, identify::Caller, platform::Platform, refusal::Refusal,
@@ -27,7 +32,16 @@ pub(crate) struct Arrival {
     pub(crate) scoped: Permit,
     /// The session it belongs to, once that was checked.
     pub(crate) ticket: OnceCell<Ticket>,
+    /// The head that was sent on for it.
+    pub(crate) sent: RefCell<Option<Sent>>,
     origin: Option<HeaderValue>,
+}
+
+/// A head that was sent on, of what it was made, and so how long it holds.
+pub(crate) struct Sent {
+    pub(crate) route: Rc<Route>,
+    pub(crate) revision: Option<Revision>,
+    pub(crate) head: Rc<Request<()>>,
 }
 
 /// A request's head as a platform spells it.
@@ -78,6 +92,7 @@ impl<P: Platform> Gateway<P> {
         let config = &arrival.config;
         let mut draft = self.draft(config, Rc::clone(&arrival.endpoint), arrival.admitted.verb.into());
         draft.called_by(&arrival.caller.who);
+        draft.may_pass_on = arrival.origin.is_none();
         let parent = parent.map(|(parent, state)| (parent.to_owned(), state.map(str::to_owned)));
         self.trace(&mut draft, parent.as_ref());
         let mut response = match self.pass(arrival, body, &mut draft).await {
@@ -115,6 +130,7 @@ impl<P: Platform> Gateway<P> {
             aim,
             scoped,
             ticket: OnceCell::new(),
+            sent: RefCell::default(),
             origin: head.headers.get(header::ORIGIN).cloned(),
         });
         if let Some(key) = head.extensions.get::<HeadKey>() {
@@ -136,7 +152,7 @@ impl<P: Platform> Gateway<P> {
             key.iter_mut().zip(self.platform.random()).for_each(|(to, from)| *to = from);
             key
         });
-        let mut hasher = SipHasher24::new_with_key(&key);
+        let mut hasher = SipHasher13::new_with_key(&key);
         hasher.write(text.as_bytes());
         HeadKey(hasher.finish128().as_u128())
     }

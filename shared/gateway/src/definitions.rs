@@ -188,14 +188,14 @@ impl<P: Platform> Gateway<P> {
         let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": without_nulls(params) }).to_string();
         let At::Session(route) = &place.at else { return self.ask_alone(place, &trace, (&body, recall)).await };
         let row = &route.row;
-        let request = self.own_request(row, &trace, (Method::POST, Bytes::from(body))).await?;
+        let departure = self.own_departure(row, &trace, (Method::POST, Bytes::from(body))).await?;
         let way = Way {
             server: place.server(),
             instance: &row.instance,
             resilience: place.config.resilience(place.server()),
             repeatable: Repeatable::Yes,
         };
-        let reached = self.reach(way, request).await.map_err(Refusal::from)?;
+        let reached = self.reach(way, departure).await.map_err(Refusal::from)?;
         match self.screen(reached).await? {
             Screened::Native(reached) => {
                 let heard = self.hear(reached.answer, 1, place.server().timeout).await?;

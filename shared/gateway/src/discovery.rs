@@ -34,9 +34,7 @@ impl<P: Platform> Gateway<P> {
         draft: &Draft,
         reached: Reached<P::Body>,
     ) -> Result<Response<P::Body>, Refusal> {
-        let is_plain = |method: &str| Kind::of_method(method).is_none() && method != LISTEN;
-        let in_session = matches!(cleared.course, Course::Session(..));
-        if in_session && cleared.passing.said.asked.iter().all(|asked| is_plain(asked.method)) {
+        if cleared.is_shown_whole() {
             let silence = cleared.passing.config().resilience(cleared.server()).stream_idle;
             return Ok(self.metered(draft, reached, silence));
         }
@@ -110,6 +108,14 @@ impl<P: Platform> Gateway<P> {
             true => self.sees(passing, Action::CallTool(&item.key), Some(&offer)),
             false => Sight::Hidden,
         }
+    }
+}
+
+impl Cleared<'_> {
+    /// Whether nothing is taken out of its answer: it is asked in a session, and not for a list.
+    pub(crate) fn is_shown_whole(&self) -> bool {
+        let is_plain = |method: &str| Kind::of_method(method).is_none() && method != LISTEN;
+        matches!(self.course, Course::Session(..)) && self.passing.said.asked.iter().all(|asked| is_plain(asked.method))
     }
 }
 

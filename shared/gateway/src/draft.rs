@@ -29,6 +29,8 @@ pub(crate) struct Draft {
     pub(crate) trace: TraceContext,
     /// The id a refusal answers.
     pub(crate) answers: Option<Box<RawValue>>,
+    /// Whether nothing is added to the answer on its way to the caller.
+    pub(crate) may_pass_on: bool,
     is_decided: bool,
     bytes_in: u64,
     account: Option<Rc<Account>>,
@@ -101,7 +103,16 @@ impl Draft {
             permit: None,
         };
         let facts = Rc::new(facts);
-        Self { trace, answers: None, is_decided: false, bytes_in: 0, account: None, recalled: None, facts }
+        Self {
+            trace,
+            answers: None,
+            may_pass_on: false,
+            is_decided: false,
+            bytes_in: 0,
+            account: None,
+            recalled: None,
+            facts,
+        }
     }
 
     /// A parent of the trace was found.

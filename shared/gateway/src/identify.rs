@@ -124,7 +124,8 @@ impl<P: Platform> Gateway<P> {
     async fn fetch_keys(&self, url: &str) -> Result<Rc<KeySet>, String> {
         let request = Request::get(url).header(header::ACCEPT, "application/json").body(bytes::Bytes::new());
         let request = request.map_err(|error| format!("`{url}`: {error}"))?;
-        let answer = self.platform.send(request, FETCH_DEADLINE).await.map_err(|error| format!("`{url}`: {error}"))?;
+        let answer =
+            self.platform.send(request.into(), FETCH_DEADLINE).await.map_err(|error| format!("`{url}`: {error}"))?;
         let (head, body) = answer.response.into_parts();
         if !head.status.is_success() {
             return Err(format!("`{url}` answered {}", head.status));

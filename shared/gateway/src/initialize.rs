@@ -4,12 +4,12 @@ use std::rc::Rc;
 
 use bridge::probe;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use mcp::{Body, Revision, header as mcp_header, sse};
 use quota::answer::Measured;
 use registry::{EraSetting, Server};
 use session::{Route, Row, Ticket};
-use upstream::{Negotiated, Outbound};
+use upstream::{Departure, Negotiated, Outbound};
 
 use crate::{
     answer::{Screened, is_type, response},
@@ -66,7 +66,7 @@ impl<P: Platform> Gateway<P> {
         let server = cleared.server();
         let ticket = self.mint(cleared.passing.principal(), server).await?;
         let made = Made::up(&ticket, server, cleared.passing.arrival.aim.federated.as_deref());
-        let request = opening.request(CONVERSATION, None)?;
+        let request = opening.departure(CONVERSATION, None)?.into();
         let reached = match draft.is_decided() {
             true => self.converse(server, &made, request).await,
             false => self.decided(cleared, draft, self.converse(server, &made, request)).await?,
@@ -147,8 +147,8 @@ impl<P: Platform> Gateway<P> {
         let secret = self.credential(server.secret.as_deref()).await?;
         let (mut failure, mut missed) = (String::new(), None);
         for instance in self.order(&server.instances).iter().take(INSTANCES_TRIED) {
-            let request = opening.request(instance, secret.as_deref())?;
-            match self.reach(Way::once(config, server, instance), request).await {
+            let departure = opening.departure(instance, secret.as_deref())?;
+            match self.reach(Way::once(config, server, instance), departure).await {
                 Ok(reached) => return Ok((instance.clone(), reached)),
                 Err(Missed::Unanswered(Unanswered::Broken(detail))) => {
                     failure = format!("{failure}{instance}: {detail}; ")
@@ -211,18 +211,17 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    fn request(&self, url: &str, secret: Option<&str>) -> Result<Request<Bytes>, Refusal> {
-        let traceparent = self.trace.traceparent();
+    fn departure(&self, url: &str, secret: Option<&str>) -> Result<Departure, Refusal> {
         let outbound = Outbound {
             url,
             session_id: None,
             revision: self.revision.map(Revision::as_str),
             last_event_id: None,
             secret,
-            trace: (&traceparent, self.trace.tracestate()),
         };
-        let request = upstream::request(Method::POST, &outbound, self.body.clone());
-        request.map_err(|error| Refusal::Internal(error.to_string()))
+        let head = outbound.head(Method::POST).map_err(|error| Refusal::Internal(error.to_string()))?;
+        let (trace, body) = (Some(self.trace.spelled()), self.body.clone());
+        Ok(Departure { head: Rc::new(head), trace, body, may_pass_on: false })
     }
 }
 

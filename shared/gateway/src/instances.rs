@@ -13,7 +13,7 @@ use crate::{
     config::Config,
     course::Made,
     memory::Memory,
-    platform::{Answer, Platform, Unanswered},
+    platform::{Answer, Departure, Platform, Unanswered},
     serve::Gateway,
 };
 
@@ -59,19 +59,19 @@ impl<'a> Way<'a> {
 }
 
 impl<P: Platform> Gateway<P> {
-    /// Sends `request`, again while that is safe and promises something.
-    pub(crate) async fn reach(&self, way: Way<'_>, request: Request<Bytes>) -> Result<Reached<P::Body>, Missed> {
+    /// Sends `departure`, again while that is safe and promises something.
+    pub(crate) async fn reach(&self, way: Way<'_>, departure: Departure) -> Result<Reached<P::Body>, Missed> {
         let deadline = self.platform.now().plus_millis(millis(way.server.timeout));
         let mut retry = Retry::new(way.resilience.retries, way.repeatable, deadline);
         while !retry.is_over() {
-            let attempt = self.attempt(way, request.clone()).await;
+            let attempt = self.attempt(way, departure.clone()).await;
             let now = self.platform.now();
             let Some(failure) = failure(&attempt, now) else { return attempt };
             let Some(pause_ms) = retry.after(failure, now, self.chance()) else { return attempt };
             drop(attempt);
             self.platform.pause(Duration::from_millis(pause_ms)).await;
         }
-        self.attempt(way, request).await
+        self.attempt(way, departure).await
     }
 
     /// Sends `request` to a conversation, which has circuits and places of its own.
@@ -87,11 +87,11 @@ impl<P: Platform> Gateway<P> {
         answer.map(|answer| Reached { answer, seat: None }).map_err(Missed::Unanswered)
     }
 
-    async fn attempt(&self, way: Way<'_>, request: Request<Bytes>) -> Result<Reached<P::Body>, Missed> {
+    async fn attempt(&self, way: Way<'_>, departure: Departure) -> Result<Reached<P::Body>, Missed> {
         let pass = self.pass_circuit(way).await?;
         // The stream a GET opens stays for as long as its session does, and would leave no place for calls.
-        let seat = if request.method() == http::Method::GET { None } else { Some(self.seat(way).await?) };
-        let answer = self.send_in_its_transport(way, request).await;
+        let seat = if departure.head.method() == http::Method::GET { None } else { Some(self.seat(way).await?) };
+        let answer = self.send_in_its_transport(way, departure).await;
         self.record(way, pass, outcome(&answer));
         answer.map(|answer| Reached { answer, seat }).map_err(Missed::Unanswered)
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http::{Request, Response};
 use mcp::Timestamp;
+pub use upstream::Departure;
 
 /// A place the gateway runs in: a Worker, a Spin component, a test.
 ///
@@ -31,13 +32,20 @@ pub trait Platform: Clone + 'static {
     /// Resolves after `duration`.
     fn pause(&self, duration: Duration) -> impl Future<Output = ()>;
 
-    /// Sends `request` and gives the answer once its head is there, at the latest after `deadline`; a platform may wait
+    /// Sends `departure` and gives the answer once its head is there, at the latest after `deadline`; a platform may wait
     /// for all of a small body within the same deadline. Redirects are not followed.
+    ///
+    /// A small answer that [may pass on](Departure::may_pass_on) a platform may hand to the caller as it comes, but not
+    /// before [`Platform::release`]. What [`crate::Gateway`] answers is then nobody's any more; an answer that breaks
+    /// off is given as one whose body fails, for nothing may be sent again.
     fn send(
         &self,
-        request: Request<Bytes>,
+        departure: Departure,
         deadline: Duration,
     ) -> impl Future<Output = Result<Answer<Self::Body>, Unanswered>>;
+
+    /// The decision on this request stands: answers may leave.
+    fn release(&self);
 
     /// Sends `request` to the live object `name`, which [`crate::Gateway::host`] answers for; made anew if it is not
     /// there. Gives the answer as [`Platform::send`] does. When the caller leaves, or the answer is cut off, the object

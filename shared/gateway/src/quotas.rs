@@ -27,8 +27,8 @@ impl Tolls {
         Rc::new(Self { tolls, limits })
     }
 
-    /// Whether what an answer says is counted by any of them.
-    pub(crate) fn count_answers(&self) -> bool {
+    /// Whether any of them counts what is said, and not only how often.
+    pub(crate) fn count_tokens(&self) -> bool {
         self.tolls.iter().any(|toll| toll.caps.limits_tokens() || toll.caps.limits_money())
     }
 }

@@ -5,16 +5,17 @@ use std::{pin::pin, rc::Rc, time::Duration};
 use bytes::Bytes;
 use futures_util::future::join;
 use guard::Session as Negotiated;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Response, StatusCode};
 use mcp::Body;
 use quota::answer::Measured;
 use session::{Route, Row, Ticket, Upstream};
 use telemetry::TraceContext;
-use upstream::Outbound;
+use upstream::{Departure, Outbound};
 
 use crate::{
     answer::Screened,
     apart::apart,
+    arrival::Sent,
     config::AuditMode,
     course::{At, Made},
     draft::Draft,
@@ -39,8 +40,8 @@ impl<P: Platform> Gateway<P> {
             return apart(self.list_for_session(cleared, (route, federated), call, draft)).await;
         }
         let text = traced(body, &draft.trace)?;
-        let request = self.outbound(cleared, route, draft, (Method::POST, text.into())).await?;
-        let reached = self.send(cleared, (ticket, route), draft, request).await?;
+        let departure = self.departure(cleared, route, draft, (Method::POST, text.into())).await?;
+        let reached = self.send(cleared, (ticket, route), draft, departure).await?;
         match self.answered(ticket, route, reached).await? {
             Screened::Native(reached) => {
                 let at = cleared.course.at().unwrap_or(At::Instances);
@@ -58,8 +59,8 @@ impl<P: Platform> Gateway<P> {
         (ticket, route): (&Ticket, &Rc<Route>),
         draft: &mut Draft,
     ) -> Result<Response<P::Body>, Refusal> {
-        let request = self.outbound(cleared, route, draft, (Method::GET, Bytes::new())).await?;
-        let reached = self.send(cleared, (ticket, route), draft, request).await?;
+        let departure = self.departure(cleared, route, draft, (Method::GET, Bytes::new())).await?;
+        let reached = self.send(cleared, (ticket, route), draft, departure).await?;
         match self.answered(ticket, route, reached).await? {
             Screened::Native(reached) => Ok(self.streaming(draft, reached.answer)),
             Screened::Read(status, head, body) => Ok(self.finished(draft, status, &head, body)),
@@ -73,8 +74,8 @@ impl<P: Platform> Gateway<P> {
         (ticket, route): (&Ticket, &Rc<Route>),
         draft: &mut Draft,
     ) -> Result<Response<P::Body>, Refusal> {
-        let request = self.outbound(cleared, route, draft, (Method::DELETE, Bytes::new())).await?;
-        let upstream = match self.send(cleared, (ticket, route), draft, request).await? {
+        let departure = self.departure(cleared, route, draft, (Method::DELETE, Bytes::new())).await?;
+        let upstream = match self.send(cleared, (ticket, route), draft, departure).await? {
             Ok(reached) if !reached.answer.response.status().is_server_error() => Upstream::Knows,
             _ => Upstream::Tell,
         };
@@ -82,27 +83,37 @@ impl<P: Platform> Gateway<P> {
         Ok(self.finished(draft, StatusCode::OK, &http::HeaderMap::new(), Bytes::new()))
     }
 
-    async fn outbound(
+    /// A request of the session. Its head is that of the one before it.
+    async fn departure(
         &self,
         cleared: &Cleared<'_>,
-        route: &Route,
+        route: &Rc<Route>,
         draft: &Draft,
         (method, body): (Method, Bytes),
-    ) -> Result<Request<Bytes>, Refusal> {
+    ) -> Result<Departure, Refusal> {
+        let (arrival, revision) = (&cleared.passing.arrival, cleared.passing.revision);
+        let trace = Some(draft.trace.spelled());
+        let may_pass_on = draft.may_pass_on && !route.row.is_bridged && cleared.is_shown_whole();
+        if let Some(sent) = arrival.sent.borrow().as_ref()
+            && Rc::ptr_eq(&sent.route, route)
+            && sent.revision == revision
+        {
+            return Ok(Departure { head: Rc::clone(&sent.head), trace, body, may_pass_on });
+        }
         let (url, secret) = match route.row.is_bridged {
             true => (CONVERSATION, None),
             false => (route.row.instance.as_str(), self.credential(route.row.secret.as_deref()).await?),
         };
-        let trace = draft.trace.traceparent();
         let outbound = Outbound {
             url,
             session_id: route.row.upstream_id.as_deref(),
-            revision: cleared.passing.revision.map(mcp::Revision::as_str),
-            last_event_id: cleared.passing.arrival.admitted.last_event_id.as_deref(),
+            revision: revision.map(mcp::Revision::as_str),
+            last_event_id: arrival.admitted.last_event_id.as_deref(),
             secret: secret.as_deref(),
-            trace: (&trace, draft.trace.tracestate()),
         };
-        upstream::request(method, &outbound, body).map_err(|error| Refusal::Internal(error.to_string()))
+        let head = Rc::new(outbound.head(method).map_err(|error| Refusal::Internal(error.to_string()))?);
+        *arrival.sent.borrow_mut() = Some(Sent { route: Rc::clone(route), revision, head: Rc::clone(&head) });
+        Ok(Departure { head, trace, body, may_pass_on })
     }
 
     /// The gateway's own credential at an upstream.
@@ -114,18 +125,18 @@ impl<P: Platform> Gateway<P> {
         }
     }
 
-    /// Sends `request` while its decision is being written; the answer is released when both are done.
+    /// Sends `departure` while its decision is being written; the answer is released when both are done.
     async fn send(
         &self,
         cleared: &Cleared<'_>,
         (ticket, route): (&Ticket, &Route),
         draft: &mut Draft,
-        request: Request<Bytes>,
+        departure: Departure,
     ) -> Result<Result<Reached<P::Body>, Missed>, Refusal> {
         if route.row.is_bridged {
             let passing = &cleared.passing;
             let made = Made::up(ticket, passing.arrival.aim.target.server(), passing.arrival.aim.federated.as_deref());
-            return apart(self.decided(cleared, draft, self.converse(cleared.server(), &made, request))).await;
+            return apart(self.decided(cleared, draft, self.converse(cleared.server(), &made, departure.into()))).await;
         }
         let way = Way {
             server: cleared.server(),
@@ -133,7 +144,7 @@ impl<P: Platform> Gateway<P> {
             resilience: cleared.passing.config().resilience(cleared.server()),
             repeatable: self.repeatable(&cleared.passing),
         };
-        self.decided(cleared, draft, self.reach(way, request)).await
+        self.decided(cleared, draft, self.reach(way, departure)).await
     }
 
     /// What `work` gives, once the decision to do it stands.
@@ -147,6 +158,7 @@ impl<P: Platform> Gateway<P> {
         let mut work = pin!(work);
         match cleared.passing.config().audit {
             AuditMode::Relaxed => {
+                self.platform.release();
                 self.gather_decision(facts);
                 Ok(work.await)
             }
@@ -154,7 +166,8 @@ impl<P: Platform> Gateway<P> {
                 // What is sent leaves only when this turn ends: the record is spelled in the next one.
                 let written = async {
                     self.platform.pause(Duration::ZERO).await;
-                    self.append(&facts.chain(), &facts.allowed()).await
+                    let written = self.append(&facts.chain(), &facts.allowed()).await;
+                    written.inspect(|()| self.platform.release())
                 };
                 let (done, written) = join(&mut work, written).await;
                 written.map_err(|error| Refusal::Internal(format!("the record cannot be written: {error}")))?;
@@ -205,28 +218,27 @@ impl<P: Platform> Gateway<P> {
     async fn ping(&self, route: &Route) -> Result<Answer<P::Body>, Unanswered> {
         let broken = |refusal: &Refusal| Unanswered::Broken(refusal.reason());
         let trace = TraceContext::child_of(None, &self.platform.random());
-        let request = self.own_request(&route.row, &trace, (Method::POST, Bytes::from_static(PING))).await;
-        self.platform.send(request.map_err(|refusal| broken(&refusal))?, PING_DEADLINE).await
+        let departure = self.own_departure(&route.row, &trace, (Method::POST, Bytes::from_static(PING))).await;
+        self.platform.send(departure.map_err(|refusal| broken(&refusal))?, PING_DEADLINE).await
     }
 
     /// A request of the gateway's own in a session.
-    pub(crate) async fn own_request(
+    pub(crate) async fn own_departure(
         &self,
         row: &Row,
         trace: &TraceContext,
         (method, body): (Method, Bytes),
-    ) -> Result<Request<Bytes>, Refusal> {
+    ) -> Result<Departure, Refusal> {
         let secret = self.credential(row.secret.as_deref()).await?;
-        let traceparent = trace.traceparent();
         let outbound = Outbound {
             url: &row.instance,
             session_id: row.upstream_id.as_deref(),
             revision: Some(row.revision.as_str()),
             last_event_id: None,
             secret: secret.as_deref(),
-            trace: (&traceparent, None),
         };
-        upstream::request(method, &outbound, body).map_err(|error| Refusal::Internal(error.to_string()))
+        let head = outbound.head(method).map_err(|error| Refusal::Internal(error.to_string()))?;
+        Ok(Departure { head: Rc::new(head), trace: Some(trace.spelled()), body, may_pass_on: false })
     }
 
     /// The whole body of a request.

@@ -57,9 +57,9 @@ impl<P: Platform> Gateway<P> {
     async fn tell_own(&self, place: &Place, route: &Route, method: Method, body: Bytes) -> Result<(), Refusal> {
         let row = &route.row;
         let trace = telemetry::TraceContext::child_of(None, &self.platform.random());
-        let request = self.own_request(row, &trace, (method, body)).await?;
+        let departure = self.own_departure(row, &trace, (method, body)).await?;
         let way = Way::once(&place.config, place.server(), &row.instance);
-        self.reach(way, request).await.map(drop).map_err(Refusal::from)
+        self.reach(way, departure).await.map(drop).map_err(Refusal::from)
     }
 }
 

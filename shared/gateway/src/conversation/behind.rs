@@ -12,7 +12,7 @@ use http::{HeaderName, HeaderValue};
 use mcp::{Body, Message, Revision, jsonrpc};
 use registry::{Server, Target};
 use telemetry::TraceContext;
-use upstream::{Outbound, Repeatable};
+use upstream::{Departure, Outbound, Repeatable};
 
 use crate::{
     alone::{Alone, mirrored},
@@ -133,8 +133,8 @@ impl<P: Platform> Gateway<P> {
     ) -> Result<Reached<P::Body>, End> {
         let mut failures = String::new();
         for instance in self.candidates(server, letter.request, beyond)? {
-            let outbound = self.spelled((server, &instance), letter).await?;
-            let missed = match self.reach(Way::once(config, server, &instance), outbound).await {
+            let departure = self.spelled((server, &instance), letter).await?;
+            let missed = match self.reach(Way::once(config, server, &instance), departure).await {
                 Ok(reached) => {
                     if letter.request.revision.is_none_or(Revision::is_legacy) {
                         *beyond.pinned.borrow_mut() = Some(instance);
@@ -202,7 +202,7 @@ impl<P: Platform> Gateway<P> {
         &self,
         (server, instance): (&Server, &str),
         letter: &Letter<'_>,
-    ) -> Result<http::Request<Bytes>, End> {
+    ) -> Result<Departure, End> {
         let secret = self.credential(server.secret.as_deref()).await;
         let secret = secret.map_err(|refusal| End::Unreachable(refusal.reason()))?;
         letter.spelled(instance, secret.as_deref())
@@ -217,28 +217,25 @@ pub(super) struct Letter<'a> {
 }
 
 impl Letter<'_> {
-    pub(super) fn spelled(&self, url: &str, secret: Option<&str>) -> Result<http::Request<Bytes>, End> {
+    pub(super) fn spelled(&self, url: &str, secret: Option<&str>) -> Result<Departure, End> {
         let Letter { request, trace, mirrored } = self;
-        let traceparent = trace.traceparent();
         let outbound = Outbound {
             url,
             session_id: request.session_id.as_deref(),
             revision: request.revision.map(Revision::as_str),
             last_event_id: request.last_event_id.as_deref(),
             secret,
-            trace: (&traceparent, trace.tracestate()),
         };
         let (method, body) = match request.method {
             Method::Post => (http::Method::POST, Bytes::from(request.body.clone())),
             Method::Get => (http::Method::GET, Bytes::new()),
             Method::Delete => (http::Method::DELETE, Bytes::new()),
         };
-        let spelled = upstream::request(method, &outbound, body);
-        let mut spelled = spelled.map_err(|error| End::Unreachable(error.to_string()))?;
+        let mut head = outbound.head(method).map_err(|error| End::Unreachable(error.to_string()))?;
         for (name, value) in mirrored {
-            spelled.headers_mut().insert(name, value.clone());
+            head.headers_mut().insert(name, value.clone());
         }
-        Ok(spelled)
+        Ok(Departure { head: Rc::new(head), trace: Some(trace.spelled()), body, may_pass_on: false })
     }
 }
 

@@ -32,8 +32,8 @@ impl<P: Platform> Gateway<P> {
         let pointed = letter.request.path_and_query.as_deref();
         let pointed = pointed.map(|path| endpoint::at_origin(instance, path)).transpose();
         let pointed = pointed.map_err(|refused| End::Garbage(refused.to_string()))?;
-        let request = self.spelled((server, pointed.as_deref().unwrap_or(instance)), letter).await?;
-        let answer = self.platform.send(request, server.timeout).await.map_err(|unanswered| match unanswered {
+        let departure = self.spelled((server, pointed.as_deref().unwrap_or(instance)), letter).await?;
+        let answer = self.platform.send(departure, server.timeout).await.map_err(|unanswered| match unanswered {
             Unanswered::Broken(detail) if letter.request.method == Method::Get => End::Unreachable(detail),
             Unanswered::Broken(detail) => End::Broken(detail),
             Unanswered::Deadline(deadline) => End::Silent(u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX)),
@@ -50,7 +50,7 @@ impl<P: Platform> Gateway<P> {
         letter: &Letter<'_>,
         beyond: &Beyond,
     ) -> Result<Reached<P::Body>, End> {
-        let mut request = letter.spelled(&config.resource(name), None)?;
+        let mut request = http::Request::from(letter.spelled(&config.resource(name), None)?);
         if let Some(authorization) = &beyond.authorization {
             let value = HeaderValue::try_from(authorization);
             let mut value = value.map_err(|error| End::Unreachable(error.to_string()))?;

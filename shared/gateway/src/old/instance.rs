@@ -11,7 +11,7 @@ use bridge::{
     old::{StreamableTerms, endpoint},
 };
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, header};
 use mcp::{Body, Message, Revision, digest, header as mcp_header, jsonrpc, sse};
 use serde_json::json;
 
@@ -22,27 +22,28 @@ use crate::{
     course::Made,
     instances::{Missed, Way},
     meter::Next,
-    platform::{Answer, Platform, Unanswered},
+    platform::{Answer, Departure, Platform, Unanswered},
     relay::CONVERSATION,
     serve::Gateway,
 };
 
 impl<P: Platform> Gateway<P> {
-    /// Sends `request` to the instance of `way`, or to the façade in front of it.
+    /// Sends `departure` to the instance of `way`, or to the façade in front of it.
     pub(crate) async fn send_in_its_transport(
         &self,
         way: Way<'_>,
-        request: Request<Bytes>,
+        departure: Departure,
     ) -> Result<Answer<P::Body>, Unanswered> {
-        if let Some(session) = session(&request) {
-            return apart(self.send_to_facade(way, session, request)).await;
+        if let Some(session) = session(departure.head.headers()) {
+            return apart(self.send_to_facade(way, session, departure.into())).await;
         }
-        let opening = (P::LIFE == Life::Conversation && is_initialize(&request)).then(|| request.clone());
+        let is_opening = P::LIFE == Life::Conversation && is_initialize(&departure);
+        let opening = is_opening.then(|| Request::from(departure.clone()));
         let known = self.known_transport(way.instance);
         if let (Some(opening), Some(Transport::Sse)) = (&opening, known) {
             return apart(self.begin_in_facade(way, opening.clone())).await;
         }
-        let answer = self.platform.send(request, way.server.timeout).await?;
+        let answer = self.platform.send(departure, way.server.timeout).await?;
         let status = answer.response.status();
         let is_refused =
             matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
@@ -100,7 +101,7 @@ impl<P: Platform> Gateway<P> {
         if let Some(authorization) = opening.headers().get(header::AUTHORIZATION) {
             request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
         }
-        let Ok(answer) = self.platform.send(request, way.server.timeout.min(LOOK_MAX)).await else {
+        let Ok(answer) = self.platform.send(request.into(), way.server.timeout.min(LOOK_MAX)).await else {
             return Transport::Streamable;
         };
         let (head, mut body) = answer.response.into_parts();
@@ -141,21 +142,20 @@ fn made(way: Way<'_>, session: String) -> Made {
     Made { name: format!("old-{name}"), terms }
 }
 
-/// The session of a façade that `request` belongs to.
-fn session(request: &Request<Bytes>) -> Option<String> {
-    let id = request.headers().get(mcp_header::MCP_SESSION_ID)?.to_str().ok()?;
+/// The session of a façade that a request with these headers belongs to.
+fn session(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(mcp_header::MCP_SESSION_ID)?.to_str().ok()?;
     id.starts_with(SESSION).then(|| id.to_owned())
 }
 
-fn is_initialize(request: &Request<Bytes>) -> bool {
-    let headers = request.headers();
+fn is_initialize(Departure { head, body, .. }: &Departure) -> bool {
+    let headers = head.headers();
     let revision =
         headers.get(mcp_header::MCP_PROTOCOL_VERSION).and_then(|value| Revision::parse(value.to_str().ok()?));
-    let may_be = request.method() == Method::POST
+    let may_be = head.method() == Method::POST
         && !headers.contains_key(mcp_header::MCP_SESSION_ID)
         && revision.is_none_or(Revision::is_legacy);
-    may_be
-        && matches!(jsonrpc::parse(request.body()), Ok(Body::Single(Message::Request(call))) if call.method == "initialize")
+    may_be && matches!(jsonrpc::parse(body), Ok(Body::Single(Message::Request(call))) if call.method == "initialize")
 }
 
 /// How the ids of such sessions begin; a server's own that begins so harms nobody but itself.

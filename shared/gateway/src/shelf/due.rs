@@ -54,7 +54,7 @@ impl<P: Platform> Gateway<P> {
         };
         let is_delivered = match spelled(&outgoing, secret.as_deref()) {
             Ok(request) => {
-                let answer = self.platform.send(request, DEADLINE).await;
+                let answer = self.platform.send(request.into(), DEADLINE).await;
                 answer.is_ok_and(|answer| !answer.response.status().is_server_error())
             }
             Err(failed) => {
