@@ -30,14 +30,15 @@ pub(crate) enum Condition {
 pub(crate) struct Leaves {
     leaves: Vec<Leaf>,
     by_text: BTreeMap<String, usize>,
+    /// What they read of the arguments.
     reads: Reads,
 }
 
-/// Which arguments conditions read: only those have to be said.
+/// Which entries of a record conditions read: only those have to be said.
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
     names: BTreeSet<String>,
-    /// The arguments as one, so that all count.
+    /// The record as one, so that all count.
     is_whole: bool,
 }
 
@@ -45,8 +46,8 @@ pub(crate) struct Reads {
 #[derive(Debug)]
 pub(crate) struct Leaf {
     expression: Expression,
-    /// Whether the context is in it.
-    pub(crate) reads_context: bool,
+    /// What it reads of the context.
+    pub(crate) context: Reads,
     /// Whether the action is in it.
     pub(crate) reads_action: bool,
     /// Whether the principal, the action or the resource is in it.
@@ -91,7 +92,7 @@ impl Leaves {
 
     /// Whether any condition reads the argument `name`.
     pub(crate) fn reads(&self, name: &str) -> bool {
-        self.reads.is_whole || self.reads.names.contains(name)
+        self.reads.contains(name)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Leaf> {
@@ -121,9 +122,11 @@ impl Leaves {
         }
         let expression = text.parse().map_err(|error| format!("`{text}`: {error}"))?;
         let index = self.leaves.len();
+        let mut context = Reads::default();
+        add_context(expr, &mut context);
         self.leaves.push(Leaf {
             expression,
-            reads_context: holds(expr, &|part| matches!(part, Expr::Var(Var::Context))),
+            context,
             reads_action: holds(expr, &|part| matches!(part, Expr::Var(Var::Action))),
             reads_entities: holds(expr, &|part| matches!(part, Expr::Var(var) if *var != Var::Context)),
             has_argument: has_argument(expr),
@@ -132,6 +135,22 @@ impl Leaves {
         add_arguments(expr, &mut self.reads);
         self.by_text.insert(text, index);
         Ok(index)
+    }
+}
+
+impl Reads {
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.is_whole || self.names.contains(name)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.is_whole && self.names.is_empty()
+    }
+
+    /// Adds what `other` reads.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.is_whole |= other.is_whole;
+        self.names.extend(other.names.iter().cloned());
     }
 }
 
@@ -173,6 +192,17 @@ impl Condition {
                 let [test, then, or] = &**parts;
                 if test.evaluate(leaf)? { then.evaluate(leaf) } else { or.evaluate(leaf) }
             }
+        }
+    }
+
+    /// Calls `with` for each leaf in it.
+    pub(crate) fn each_leaf(&self, with: &mut impl FnMut(usize)) {
+        match self {
+            Self::Always => {}
+            Self::Leaf(index) => with(*index),
+            Self::Not(inner) => inner.each_leaf(with),
+            Self::And(parts) | Self::Or(parts) => parts.iter().for_each(|part| part.each_leaf(with)),
+            Self::If(parts) => parts.iter().for_each(|part| part.each_leaf(with)),
         }
     }
 
@@ -251,6 +281,20 @@ fn holds(expr: &Expr, is: &dyn Fn(&Expr) -> bool) -> bool {
     is(expr) || parts(expr).is_none_or(|parts| parts.into_iter().any(|part| holds(part, is)))
 }
 
+/// Adds what `expr` reads of the context to `reads`.
+fn add_context(expr: &Expr, reads: &mut Reads) {
+    let name = match expr {
+        Expr::GetAttr { expr, attr } if is_context(expr) => attr,
+        Expr::HasAttr { expr, attrs } if is_context(expr) => attrs.first(),
+        _ if is_context(expr) => return reads.is_whole = true,
+        _ => match parts(expr) {
+            Some(parts) => return parts.into_iter().for_each(|part| add_context(part, reads)),
+            None => return reads.is_whole = true,
+        },
+    };
+    reads.names.insert(name.to_string());
+}
+
 /// Adds what `expr` reads of the arguments to `reads`.
 fn add_arguments(expr: &Expr, reads: &mut Reads) {
     let name = match expr {
@@ -313,6 +357,26 @@ fn is_arithmetic(expr: &Expr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_read_of_the_context_is_known() {
+        let read = |condition: &str| {
+            let text = format!("permit (principal, action, resource) when {{ {condition} }};");
+            let mut leaves = Leaves::default();
+            leaves.condition(&Policy::parse(None, text).unwrap()).unwrap();
+            let mut reads = Reads::default();
+            leaves.iter().for_each(|leaf| reads.add(&leaf.context));
+            let names = reads.names.into_iter().collect::<Vec<_>>().join(",");
+            if reads.is_whole { format!("{names}*") } else { names }
+        };
+        assert_eq!(
+            read("context.hour > 3 && context has client && principal.scopes.contains(context.trace)"),
+            "client,hour,trace"
+        );
+        assert_eq!(read("context has arguments.a.b || context.revision like \"2025*\""), "arguments,revision");
+        assert_eq!(read("{ all: context }.all has hour"), "*");
+        assert_eq!(read("principal.scopes.contains(\"x\")"), "");
+    }
 
     #[test]
     fn what_is_read_of_the_arguments_is_known() {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     arguments::{self, admit},
     ask::Circumstances,
-    condition::{Known, Leaf, Outcomes},
+    condition::{Known, Leaf, Outcomes, Reads},
     entity::Node,
     rules::{Rule, Rules},
     shape::Record,
@@ -26,6 +26,8 @@ pub struct Outlook(Option<Rc<Prospect>>);
 struct Prospect {
     standing: Option<Result<Permit, Denied>>,
     stage: Stage,
+    /// What is still to be asked of the context.
+    asked: Reads,
     live: Side,
     candidate: Option<Side>,
 }
@@ -85,7 +87,10 @@ impl Outlook {
             let shadow = candidate.as_ref().map(|side| side.conclude(&mut no_context));
             live.conclude(&mut no_context).decision(shadow)
         });
-        Self(Some(Rc::new(Prospect { standing, stage, live, candidate })))
+        let mut asked = Reads::default();
+        live.add_asked(&mut asked);
+        candidate.iter().for_each(|side| side.add_asked(&mut asked));
+        Self(Some(Rc::new(Prospect { standing, stage, asked, live, candidate })))
     }
 
     /// Whether it is shown to the principal at all. A thing that is hidden is denied whatever it is called with; one
@@ -110,13 +115,13 @@ impl Outlook {
     /// [`Denied`], but never [`Denied::Scope`].
     pub fn decide(&self, arguments: Option<&Value>, circumstances: &Circumstances<'_>) -> Result<Permit, Denied> {
         arguments.map_or(Ok(()), admit)?;
-        let Some(Prospect { standing, stage, live, candidate }) = self.0.as_deref() else {
+        let Some(Prospect { standing, stage, asked, live, candidate }) = self.0.as_deref() else {
             return Ok(Permit::because("open"));
         };
         if let Some(standing) = standing {
             return standing.clone();
         }
-        let request = stage.request(arguments, circumstances);
+        let request = stage.request(arguments, circumstances, asked);
         let verdict = live.verdict(&request, stage)?;
         let shadow = candidate.as_ref().map(|side| {
             side.verdict(&request, stage).unwrap_or_else(|denied| Verdict {
@@ -130,16 +135,26 @@ impl Outlook {
 }
 
 impl Stage {
-    fn request(&self, arguments: Option<&Value>, circumstances: &Circumstances<'_>) -> Result<Request, Denied> {
+    /// Of the circumstances those that are `asked` for: to say what nobody reads takes longer than to decide.
+    fn request(
+        &self,
+        arguments: Option<&Value>,
+        circumstances: &Circumstances<'_>,
+        asked: &Reads,
+    ) -> Result<Request, Denied> {
+        let mut context = Vec::new();
+        let mut say = |name: &str, value: &dyn Fn() -> RestrictedExpression| {
+            if asked.contains(name) {
+                context.push((name.to_owned(), value()));
+            }
+        };
         let text = |value: &str| RestrictedExpression::new_string(value.to_owned());
         let Circumstances { revision, client, hour, trace } = circumstances;
-        let mut context = vec![
-            ("revision".to_owned(), text(revision)),
-            ("hour".to_owned(), RestrictedExpression::new_long(i64::from(*hour))),
-            ("trace".to_owned(), text(trace)),
-        ];
-        context.extend(client.map(|client| ("client".to_owned(), text(client))));
-        context.extend(self.method.as_deref().map(|method| ("method".to_owned(), text(method))));
+        say("revision", &|| text(revision));
+        say("hour", &|| RestrictedExpression::new_long(i64::from(*hour)));
+        say("trace", &|| text(trace));
+        client.iter().for_each(|client| say("client", &|| text(client)));
+        self.method.iter().for_each(|method| say("method", &|| text(method)));
         if let Some(input) = &self.input {
             context.push(("arguments".to_owned(), arguments::to_cedar(input, arguments)?));
         }
@@ -158,7 +173,7 @@ impl Stage {
     ) -> Outcomes {
         let Some(leaf) = rules.leaves.leaf(index) else { return Outcomes::ANY };
         let is_lacking = leaf.has_argument.as_ref().is_some_and(|name| self.lacks(name));
-        if leaf.reads_context && !is_lacking {
+        if !leaf.context.is_empty() && !is_lacking {
             let is_safe = self.validation == Validation::Validated && !leaf.may_fail;
             return if is_safe { Outcomes::EITHER } else { Outcomes::ANY };
         }
@@ -211,6 +226,17 @@ impl Side {
             }
         }
         Self { rules: Rc::clone(rules), settled, open, known, sight: seen.sight() }
+    }
+
+    /// Adds what is still to be asked of the context.
+    fn add_asked(&self, asked: &mut Reads) {
+        for rule in self.open.iter().filter_map(|&index| self.rules.rule(index)) {
+            rule.condition.each_leaf(&mut |index| {
+                if let Some(leaf) = self.rules.leaves.leaf(index).filter(|_| !self.known.contains_key(&index)) {
+                    asked.add(&leaf.context);
+                }
+            });
+        }
     }
 
     /// What this set of policies says of `request`; one that could not be said matters only if a policy asks.
