@@ -15,8 +15,8 @@ use session::{Route, Ticket};
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use crate::{
-    aim::Aim, apart::apart, config::Config, cors, draft::Draft, identify::Caller, platform::Platform, refusal::Refusal,
-    serve::Gateway,
+    aim::Aim, apart::apart, config::Config, cors, draft::Draft, identify::Caller, platform::Platform, quotas::Tolls,
+    refusal::Refusal, serve::Gateway,
 };
 
 /// A head that is good, of a caller that is known, to something that is there. It holds as long as the configuration is
@@ -34,6 +34,8 @@ pub(crate) struct Arrival {
     pub(crate) ticket: OnceCell<Ticket>,
     /// The head that was sent on for it.
     pub(crate) sent: RefCell<Option<Sent>>,
+    /// The limits it met last: a session calls the same tool again and again.
+    met: RefCell<Option<Met>>,
     origin: Option<HeaderValue>,
 }
 
@@ -42,6 +44,13 @@ pub(crate) struct Sent {
     pub(crate) route: Rc<Route>,
     pub(crate) revision: Option<Revision>,
     pub(crate) head: Rc<Request<()>>,
+}
+
+/// Limits that were met, and where.
+struct Met {
+    server: String,
+    tool: Option<String>,
+    tolls: Rc<Tolls>,
 }
 
 /// A request's head as a platform spells it.
@@ -131,6 +140,7 @@ impl<P: Platform> Gateway<P> {
             scoped,
             ticket: OnceCell::new(),
             sent: RefCell::default(),
+            met: RefCell::default(),
             origin: head.headers.get(header::ORIGIN).cloned(),
         });
         if let Some(key) = head.extensions.get::<HeadKey>() {
@@ -163,9 +173,27 @@ impl Arrival {
     pub(crate) fn has_body(&self) -> bool {
         self.admitted.verb == Verb::Post
     }
+
+    /// The limits that concern `caller`, who is the one that arrived.
+    pub(crate) fn tolls(&self, caller: quota::Caller<'_>) -> Rc<Tolls> {
+        let mut met = self.met.borrow_mut();
+        if let Some(met) = met.as_ref().filter(|met| met.server == caller.server && met.tool.as_deref() == caller.tool)
+        {
+            return Rc::clone(&met.tolls);
+        }
+        let tolls = Tolls::of(&self.config, caller);
+        if caller.tool.is_none_or(|tool| tool.len() <= NAME_MAX_BYTES) {
+            let (server, tool) = (caller.server.to_owned(), caller.tool.map(str::to_owned));
+            *met = Some(Met { server, tool, tolls: Rc::clone(&tolls) });
+        }
+        tolls
+    }
 }
 
 /// How long a body says it is: one that is too long is not even begun to be read.
 fn declared_length(head: &Parts) -> Option<u64> {
     head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
+
+/// What is called something longer is not remembered.
+const NAME_MAX_BYTES: usize = 256;

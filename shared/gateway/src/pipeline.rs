@@ -25,7 +25,6 @@ use crate::{
     draft::Draft,
     federated::Federated,
     platform::Platform,
-    quotas::Tolls,
     refusal::Refusal,
     said::{self, Said},
     serve::Gateway,
@@ -94,7 +93,7 @@ impl<P: Platform> Gateway<P> {
         let trace = draft.trace.clone();
         let passing = Passing { arrival: Rc::clone(arrival), revision, target, claim, said, trace };
         let ticket = self.ticket(&passing).await?;
-        let tolls = Tolls::of(config, passing.charged());
+        let tolls = arrival.tolls(passing.charged());
         let need = draft.carries(bytes.len(), &passing, &tolls);
         let grant = self.draw(config, &tolls, need).await?;
         let course = self.course(&passing, (ticket, body.as_ref()), draft).await?;
