@@ -37,6 +37,11 @@ memory_only! {
     an_isolate_that_dies_loses_no_decision,
 }
 
+workerd_only! {
+    "Only there an answer could leave before the gateway has looked at it, and storage be taken away between two starts.":
+    an_answer_that_could_pass_on_is_held_until_its_decision_is_written,
+}
+
 async fn each_request_leaves_one_decision_and_one_outcome_if_it_was_sent(stage: Stage) {
     let gateway = stage.common().await;
     let token = gateway.token();
@@ -246,6 +251,23 @@ async fn without_a_record_there_is_no_answer(stage: Stage) {
     gateway.caller("absent").initialize(LATEST).await.refuses(404, -32000);
     gateway.memory().objects().heal();
     assert_eq!(client.try_call("echo", json!({})).await.status, 200);
+}
+
+async fn an_answer_that_could_pass_on_is_held_until_its_decision_is_written(stage: Stage) {
+    let setup = Setup::new().server("no-json", &[&Upstream::shared().url("no-json")]);
+    let gateway = stage.open(setup).await;
+    let client = gateway.caller("no-json").open().await;
+    // The head of the first is not known yet, that of the second is.
+    let call = async || (client.try_call("echo", json!({})).await, client.try_call("echo", json!({})).await);
+    let (first, second) = call().await;
+    assert_eq!((first.status, second.status), (200, 200));
+    assert_eq!(second.body, "this is not JSON", "it passes on as it is");
+    gateway.workerd().restart_without("CHAIN");
+    let (first, second) = call().await;
+    for answer in [first, second] {
+        answer.refuses(503, -32603);
+        assert!(!String::from_utf8_lossy(&answer.body).contains("this is not JSON"), "{answer:?}");
+    }
 }
 
 async fn relaxed_answers_do_not_wait(stage: Stage) {

@@ -102,6 +102,15 @@ impl Gateway {
         }
     }
 
+    /// The process, of a scenario that only runs on workerd.
+    #[must_use]
+    pub fn workerd(&self) -> &Workerd {
+        match self {
+            Self::Workerd(workerd) => workerd,
+            Self::Memory(_) | Self::Spin(_) => panic!("this scenario needs what only workerd has"),
+        }
+    }
+
     /// The Redis that the isolates share, of a scenario that only runs on Spin.
     #[must_use]
     pub fn redis(&self) -> &Redis {

@@ -54,6 +54,16 @@ impl Workerd {
         *host = Some(run(self.folder()));
     }
 
+    /// Restarts it without the Durable Objects of `binding`: from then on whatever asks for one fails.
+    pub fn restart_without(&self, binding: &str) {
+        let file = self.folder().join(DESCRIPTION);
+        let mut description: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        let objects = description["workers"][0]["durable_objects"].as_object_mut().expect("it has objects");
+        objects.remove(binding).expect("it has this one");
+        fs::write(file, description.to_string()).unwrap();
+        self.restart();
+    }
+
     /// Everything in its files, as one text.
     #[must_use]
     pub fn stored(&self) -> String {

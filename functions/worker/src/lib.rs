@@ -49,7 +49,6 @@ pub fn serve(
         };
         if let Err(error) = answered.await {
             console_error!("{error}");
-            // The runtime does not refuse to be called with nothing.
             gate.fail();
         }
     });

@@ -19,11 +19,8 @@ impl Numbers {
             return (*number, None);
         }
         let next = u32::try_from(self.texts.len()).unwrap_or_default();
-        let number = match self.texts.len() < NUMBERS_MAX.get() {
-            true => next,
-            false => self.texts.pop_lru().map_or(next, |(_, number)| number),
-        };
-        self.forget(number);
+        let freed = if self.texts.len() < NUMBERS_MAX.get() { None } else { self.texts.pop_lru() };
+        let number = freed.map_or(next, |(_, number)| self.take_over(number));
         self.texts.put(text.as_str().into(), number);
         (number, Some(text))
     }
@@ -43,12 +40,13 @@ impl Numbers {
         (number, text)
     }
 
-    /// The number stands for another text from now on.
-    fn forget(&mut self, number: u32) {
+    /// The number, which stands for another text from now on.
+    fn take_over(&mut self, number: u32) -> u32 {
         let gone = self.heads.iter().filter(|(_, (_, known))| *known == number).map(|(place, _)| *place);
         for place in gone.collect::<Vec<_>>() {
             self.heads.pop(&place);
         }
+        number
     }
 }
 
