@@ -34,20 +34,24 @@ pub(crate) struct Leaves {
     reads: Reads,
 }
 
-/// Which entries of a record conditions read: only those have to be said.
+/// Which arguments conditions read: only those have to be said.
 #[derive(Debug, Default)]
 pub(crate) struct Reads {
     names: BTreeSet<String>,
-    /// The record as one, so that all count.
+    /// The arguments as one, so that all count.
     is_whole: bool,
 }
+
+/// What is read of the context: a bit for each of its attributes, so that many conditions are looked through fast.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked(u8);
 
 /// An expression Cedar evaluates to a boolean.
 #[derive(Debug)]
 pub(crate) struct Leaf {
     expression: Expression,
     /// What it reads of the context.
-    pub(crate) context: Reads,
+    pub(crate) context: Asked,
     /// Whether the action is in it.
     pub(crate) reads_action: bool,
     /// Whether the principal, the action or the resource is in it.
@@ -92,7 +96,7 @@ impl Leaves {
 
     /// Whether any condition reads the argument `name`.
     pub(crate) fn reads(&self, name: &str) -> bool {
-        self.reads.contains(name)
+        self.reads.is_whole || self.reads.names.contains(name)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Leaf> {
@@ -122,11 +126,9 @@ impl Leaves {
         }
         let expression = text.parse().map_err(|error| format!("`{text}`: {error}"))?;
         let index = self.leaves.len();
-        let mut context = Reads::default();
-        add_context(expr, &mut context);
         self.leaves.push(Leaf {
             expression,
-            context,
+            context: Asked::of(expr),
             reads_action: holds(expr, &|part| matches!(part, Expr::Var(Var::Action))),
             reads_entities: holds(expr, &|part| matches!(part, Expr::Var(var) if *var != Var::Context)),
             has_argument: has_argument(expr),
@@ -138,19 +140,38 @@ impl Leaves {
     }
 }
 
-impl Reads {
-    pub(crate) fn contains(&self, name: &str) -> bool {
-        self.is_whole || self.names.contains(name)
+impl Asked {
+    /// The context as one, so that all of it counts.
+    const WHOLE: Self = Self(u8::MAX);
+
+    /// Whether the attribute `name` is read.
+    pub(crate) fn contains(self, name: &str) -> bool {
+        self.0 & Self::attribute(name).0 != 0
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        !self.is_whole && self.names.is_empty()
+    pub(crate) const fn is_empty(self) -> bool {
+        self.0 == 0
     }
 
-    /// Adds what `other` reads.
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.is_whole |= other.is_whole;
-        self.names.extend(other.names.iter().cloned());
+    /// This, and what `other` reads.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What `expr` reads.
+    fn of(expr: &Expr) -> Self {
+        match expr {
+            Expr::GetAttr { expr, attr } if is_context(expr) => Self::attribute(attr),
+            Expr::HasAttr { expr, attrs } if is_context(expr) => Self::attribute(attrs.first()),
+            _ if is_context(expr) => Self::WHOLE,
+            _ => parts(expr).map_or(Self::WHOLE, |parts| {
+                parts.into_iter().fold(Self::default(), |asked, part| asked.and(Self::of(part)))
+            }),
+        }
+    }
+
+    fn attribute(name: &str) -> Self {
+        ATTRIBUTES.iter().position(|attribute| *attribute == name).map_or(Self::WHOLE, |bit| Self(1 << bit))
     }
 }
 
@@ -281,20 +302,6 @@ fn holds(expr: &Expr, is: &dyn Fn(&Expr) -> bool) -> bool {
     is(expr) || parts(expr).is_none_or(|parts| parts.into_iter().any(|part| holds(part, is)))
 }
 
-/// Adds what `expr` reads of the context to `reads`.
-fn add_context(expr: &Expr, reads: &mut Reads) {
-    let name = match expr {
-        Expr::GetAttr { expr, attr } if is_context(expr) => attr,
-        Expr::HasAttr { expr, attrs } if is_context(expr) => attrs.first(),
-        _ if is_context(expr) => return reads.is_whole = true,
-        _ => match parts(expr) {
-            Some(parts) => return parts.into_iter().for_each(|part| add_context(part, reads)),
-            None => return reads.is_whole = true,
-        },
-    };
-    reads.names.insert(name.to_string());
-}
-
 /// Adds what `expr` reads of the arguments to `reads`.
 fn add_arguments(expr: &Expr, reads: &mut Reads) {
     let name = match expr {
@@ -354,6 +361,9 @@ fn is_arithmetic(expr: &Expr) -> bool {
     )
 }
 
+/// What a context may hold.
+const ATTRIBUTES: [&str; 6] = ["arguments", "client", "hour", "method", "revision", "trace"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -364,10 +374,11 @@ mod tests {
             let text = format!("permit (principal, action, resource) when {{ {condition} }};");
             let mut leaves = Leaves::default();
             leaves.condition(&Policy::parse(None, text).unwrap()).unwrap();
-            let mut reads = Reads::default();
-            leaves.iter().for_each(|leaf| reads.add(&leaf.context));
-            let names = reads.names.into_iter().collect::<Vec<_>>().join(",");
-            if reads.is_whole { format!("{names}*") } else { names }
+            let asked = leaves.iter().fold(Asked::default(), |asked, leaf| asked.and(leaf.context));
+            if asked == Asked::WHOLE {
+                return "*".to_owned();
+            }
+            ATTRIBUTES.into_iter().filter(|name| asked.contains(name)).collect::<Vec<_>>().join(",")
         };
         assert_eq!(
             read("context.hour > 3 && context has client && principal.scopes.contains(context.trace)"),

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     arguments::{self, admit},
     ask::Circumstances,
-    condition::{Known, Leaf, Outcomes, Reads},
+    condition::{Asked, Known, Leaf, Outcomes},
     entity::Node,
     rules::{Rule, Rules},
     shape::Record,
@@ -27,7 +27,7 @@ struct Prospect {
     standing: Option<Result<Permit, Denied>>,
     stage: Stage,
     /// What is still to be asked of the context.
-    asked: Reads,
+    asked: Asked,
     live: Side,
     candidate: Option<Side>,
 }
@@ -87,9 +87,7 @@ impl Outlook {
             let shadow = candidate.as_ref().map(|side| side.conclude(&mut no_context));
             live.conclude(&mut no_context).decision(shadow)
         });
-        let mut asked = Reads::default();
-        live.add_asked(&mut asked);
-        candidate.iter().for_each(|side| side.add_asked(&mut asked));
+        let asked = candidate.iter().fold(live.asked(), |asked, side| asked.and(side.asked()));
         Self(Some(Rc::new(Prospect { standing, stage, asked, live, candidate })))
     }
 
@@ -121,7 +119,7 @@ impl Outlook {
         if let Some(standing) = standing {
             return standing.clone();
         }
-        let request = stage.request(arguments, circumstances, asked);
+        let request = stage.request(arguments, circumstances, *asked);
         let verdict = live.verdict(&request, stage)?;
         let shadow = candidate.as_ref().map(|side| {
             side.verdict(&request, stage).unwrap_or_else(|denied| Verdict {
@@ -140,7 +138,7 @@ impl Stage {
         &self,
         arguments: Option<&Value>,
         circumstances: &Circumstances<'_>,
-        asked: &Reads,
+        asked: Asked,
     ) -> Result<Request, Denied> {
         let mut context = Vec::new();
         let mut say = |name: &str, value: &dyn Fn() -> RestrictedExpression| {
@@ -228,15 +226,17 @@ impl Side {
         Self { rules: Rc::clone(rules), settled, open, known, sight: seen.sight() }
     }
 
-    /// Adds what is still to be asked of the context.
-    fn add_asked(&self, asked: &mut Reads) {
+    /// What is still to be asked of the context.
+    fn asked(&self) -> Asked {
+        let mut asked = Asked::default();
         for rule in self.open.iter().filter_map(|&index| self.rules.rule(index)) {
             rule.condition.each_leaf(&mut |index| {
-                if let Some(leaf) = self.rules.leaves.leaf(index).filter(|_| !self.known.contains_key(&index)) {
-                    asked.add(&leaf.context);
+                if let Some(leaf) = self.rules.leaves.leaf(index) {
+                    asked = asked.and(leaf.context);
                 }
             });
         }
+        asked
     }
 
     /// What this set of policies says of `request`; one that could not be said matters only if a policy asks.
