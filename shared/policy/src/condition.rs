@@ -361,19 +361,24 @@ fn is_arithmetic(expr: &Expr) -> bool {
     )
 }
 
-/// What a context may hold.
+/// What a context may hold. What is missing here is taken to be all of it, and so is always said.
 const ATTRIBUTES: [&str; 6] = ["arguments", "client", "hour", "method", "revision", "trace"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn leaves(condition: &str) -> Leaves {
+        let text = format!("permit (principal, action, resource) when {{ {condition} }};");
+        let mut leaves = Leaves::default();
+        leaves.condition(&Policy::parse(None, text).unwrap()).unwrap();
+        leaves
+    }
+
     #[test]
     fn what_is_read_of_the_context_is_known() {
         let read = |condition: &str| {
-            let text = format!("permit (principal, action, resource) when {{ {condition} }};");
-            let mut leaves = Leaves::default();
-            leaves.condition(&Policy::parse(None, text).unwrap()).unwrap();
+            let leaves = leaves(condition);
             let asked = leaves.iter().fold(Asked::default(), |asked, leaf| asked.and(leaf.context));
             if asked == Asked::WHOLE {
                 return "*".to_owned();
@@ -392,9 +397,7 @@ mod tests {
     #[test]
     fn what_is_read_of_the_arguments_is_known() {
         let read = |condition: &str| {
-            let text = format!("permit (principal, action, resource) when {{ {condition} }};");
-            let mut leaves = Leaves::default();
-            leaves.condition(&Policy::parse(None, text).unwrap()).unwrap();
+            let leaves = leaves(condition);
             let names = leaves.reads.names.into_iter().collect::<Vec<_>>().join(",");
             if leaves.reads.is_whole { format!("{names}*") } else { names }
         };
