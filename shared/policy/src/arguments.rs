@@ -1,6 +1,7 @@
 //! How is JSON said in Cedar? Arguments as their schema declares them; what does not fit is refused, not guessed.
 
 use cedar_policy::RestrictedExpression;
+use cedar_policy_core::{ast, evaluator::RestrictedEvaluator, extensions::Extensions};
 use mcp::json::{clip, is_disguised};
 use serde_json::{Map, Number, Value};
 
@@ -16,45 +17,54 @@ use crate::{
 /// [`Denied::Arguments`]: nested deeper than 64 levels, more than 20,000 values, more than 1 MiB of text, or a number
 /// beyond 64 bits.
 pub fn admit(arguments: &Value) -> Result<(), Denied> {
-    let mut levels = vec![vec![arguments]];
-    let (mut values, mut bytes) = (0_usize, 0_usize);
-    while let Some(level) = levels.last_mut() {
-        let Some(value) = level.pop() else {
-            levels.pop();
-            continue;
-        };
-        match value {
-            Value::String(text) => bytes += text.len(),
-            Value::Number(number) => fits_64_bits(number)?,
-            Value::Array(items) => {
-                values += items.len();
-                levels.push(items.iter().take(VALUES_MAX).collect());
-            }
-            Value::Object(entries) => {
-                values += entries.len();
-                bytes += entries.keys().map(String::len).sum::<usize>();
-                levels.push(entries.values().take(VALUES_MAX).collect());
-            }
-            Value::Null | Value::Bool(_) => {}
-        }
-        if levels.len() > DEPTH_MAX + 1 {
-            return refused(format!("the arguments are nested deeper than {DEPTH_MAX} levels"));
-        }
-        if values > VALUES_MAX {
-            return refused(format!("the arguments hold more than {VALUES_MAX} values"));
-        }
-        if bytes > BYTES_MAX {
-            return refused(format!("the arguments hold more than {BYTES_MAX} bytes of text"));
-        }
-    }
-    Ok(())
+    Weight::default().add(arguments, 0)
 }
 
-/// The arguments in Cedar's words.
+/// What was counted of some arguments so far.
+#[derive(Default)]
+struct Weight {
+    values: usize,
+    bytes: usize,
+}
+
+impl Weight {
+    /// Adds `value`, which is `depth` levels deep.
+    fn add(&mut self, value: &Value, depth: usize) -> Result<(), Denied> {
+        match value {
+            Value::Null | Value::Bool(_) => Ok(()),
+            Value::Number(number) => fits_64_bits(number),
+            Value::String(text) => self.count(0, text.len()),
+            Value::Array(_) | Value::Object(_) if depth >= DEPTH_MAX => {
+                refused(format!("the arguments are nested deeper than {DEPTH_MAX} levels"))
+            }
+            Value::Array(items) => {
+                self.count(items.len(), 0)?;
+                items.iter().try_for_each(|item| self.add(item, depth + 1))
+            }
+            Value::Object(entries) => {
+                self.count(entries.len(), entries.keys().map(String::len).sum())?;
+                entries.values().try_for_each(|value| self.add(value, depth + 1))
+            }
+        }
+    }
+
+    fn count(&mut self, values: usize, bytes: usize) -> Result<(), Denied> {
+        self.values += values;
+        self.bytes += bytes;
+        match (self.values > VALUES_MAX, self.bytes > BYTES_MAX) {
+            (true, _) => refused(format!("the arguments hold more than {VALUES_MAX} values")),
+            (_, true) => refused(format!("the arguments hold more than {BYTES_MAX} bytes of text")),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The arguments in Cedar's words: as values, where its own interface takes expressions that are evaluated into the same
+/// values, which takes longer than a decision.
 ///
 /// # Errors
 /// [`Denied::Arguments`], which names the argument that is not what `record` declares.
-pub(crate) fn to_cedar(record: &Record, arguments: Option<&Value>) -> Result<RestrictedExpression, Denied> {
+pub(crate) fn to_cedar(record: &Record, arguments: Option<&Value>) -> Result<ast::Value, Denied> {
     let none = Map::new();
     let said = match arguments {
         None | Some(Value::Null) => say_record(record, &none),
@@ -81,7 +91,7 @@ impl Unsaid {
     }
 }
 
-fn say_record(record: &Record, entries: &Map<String, Value>) -> Result<RestrictedExpression, Unsaid> {
+fn say_record(record: &Record, entries: &Map<String, Value>) -> Result<ast::Value, Unsaid> {
     for key in entries.keys().filter(|key| !record.contains_key(*key)) {
         // A server that does not tell upper from lower case would run what no policy saw.
         if let Some(name) = record.keys().find(|name| is_disguised(key, name)) {
@@ -97,16 +107,16 @@ fn say_record(record: &Record, entries: &Map<String, Value>) -> Result<Restricte
             (None | Some(Value::Null), Presence::Required) => {
                 return Err(Unsaid::new("is required by the tool's schema").within(&step()));
             }
-            (Some(value), _) => said.push((name.clone(), say(shape, value).map_err(|unsaid| unsaid.within(&step()))?)),
+            (Some(value), _) => said.push((name.as_str(), say(shape, value).map_err(|unsaid| unsaid.within(&step()))?)),
         }
     }
-    RestrictedExpression::new_record(said).map_err(|error| Unsaid::new(error.to_string()))
+    Ok(ast::Value::record(said, None))
 }
 
-fn say(shape: &Shape, value: &Value) -> Result<RestrictedExpression, Unsaid> {
+fn say(shape: &Shape, value: &Value) -> Result<ast::Value, Unsaid> {
     match (shape, value) {
-        (Shape::Text, Value::String(text)) => Ok(RestrictedExpression::new_string(text.clone())),
-        (Shape::Bool, Value::Bool(is)) => Ok(RestrictedExpression::new_bool(*is)),
+        (Shape::Text, Value::String(text)) => Ok(text.as_str().into()),
+        (Shape::Bool, Value::Bool(is)) => Ok((*is).into()),
         (Shape::Long, Value::Number(number)) => say_long(number),
         (Shape::Decimal, Value::Number(number)) => say_decimal(number),
         (Shape::Set(_), Value::Array(items)) if items.len() > ITEMS_MAX => {
@@ -117,7 +127,7 @@ fn say(shape: &Shape, value: &Value) -> Result<RestrictedExpression, Unsaid> {
             for (index, item) in items.iter().enumerate().filter(|(_, item)| !item.is_null()) {
                 said.push(say(element, item).map_err(|unsaid| unsaid.within(&format!("[{index}]")))?);
             }
-            Ok(RestrictedExpression::new_set(said))
+            Ok(ast::Value::set(said, None))
         }
         (Shape::Record(record), Value::Object(entries)) => say_record(record, entries),
         _ => Err(Unsaid::new(format!("is not {}, as the tool's schema says", shape.as_str()))),
@@ -125,23 +135,25 @@ fn say(shape: &Shape, value: &Value) -> Result<RestrictedExpression, Unsaid> {
 }
 
 /// An integer; `5.0` is one too (JSON Schema 2020-12 validation §6.1.1).
-fn say_long(number: &Number) -> Result<RestrictedExpression, Unsaid> {
+fn say_long(number: &Number) -> Result<ast::Value, Unsaid> {
     let whole = number.as_i64().or_else(|| {
         let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < I64_END)?;
         #[expect(clippy::cast_possible_truncation, reason = "whole, and within the range of an i64")]
         Some(float as i64)
     });
-    whole.map(RestrictedExpression::new_long).ok_or_else(|| Unsaid::new("is not an integer of 64 bits"))
+    whole.map(ast::Value::from).ok_or_else(|| Unsaid::new("is not an integer of 64 bits"))
 }
 
 /// A number, rounded to the four places a Cedar decimal has.
-fn say_decimal(number: &Number) -> Result<RestrictedExpression, Unsaid> {
+fn say_decimal(number: &Number) -> Result<ast::Value, Unsaid> {
     let text = match (number.as_i64(), number.as_f64()) {
         (Some(whole), _) if whole.unsigned_abs() < DECIMAL_END => format!("{whole}.0"),
         (None, Some(float)) if float.abs() < DECIMAL_END_FLOAT => format!("{float:.4}"),
         _ => return Err(Unsaid::new(format!("is not between -{DECIMAL_END} and {DECIMAL_END}"))),
     };
-    Ok(RestrictedExpression::new_decimal(text))
+    let decimal = RestrictedExpression::new_decimal(text);
+    let said = RestrictedEvaluator::new(Extensions::all_available()).interpret(decimal.as_ref().as_borrowed());
+    said.map_err(|error| Unsaid::new(error.to_string()))
 }
 
 /// Beyond 64 bits a number reads differently to everyone: refused before anyone does.

@@ -10,8 +10,12 @@ use std::{
 };
 
 use cedar_policy::{
-    Entities, EvalResult, Expression, Policy, Request, eval_expression,
+    Policy,
     pst::{BinaryOp, Clause, Expr, UnaryOp, Var},
+};
+use cedar_policy_core::{
+    ast::{self, Literal, SlotEnv, ValueKind},
+    evaluator::Evaluator,
 };
 
 /// A condition; what stands in it are indices of [`Leaves`].
@@ -49,7 +53,7 @@ pub(crate) struct Asked(u8);
 /// An expression Cedar evaluates to a boolean.
 #[derive(Debug)]
 pub(crate) struct Leaf {
-    expression: Expression,
+    expression: ast::Expr,
     /// What it reads of the context.
     pub(crate) context: Asked,
     /// Whether the action is in it.
@@ -177,10 +181,12 @@ impl Asked {
 
 impl Leaf {
     /// Its value, as Cedar evaluates it.
-    pub(crate) fn evaluate(&self, request: &Request, entities: &Entities) -> Known {
-        match eval_expression(request, entities, &self.expression) {
-            Ok(EvalResult::Bool(is)) => Ok(is),
-            Ok(_) => Err("a condition is not a boolean".to_owned()),
+    pub(crate) fn evaluate(&self, evaluator: &Evaluator<'_>) -> Known {
+        match evaluator.interpret(&self.expression, &SlotEnv::new()) {
+            Ok(value) => match value.value_kind() {
+                ValueKind::Lit(Literal::Bool(is)) => Ok(*is),
+                _ => Err("a condition is not a boolean".to_owned()),
+            },
             Err(error) => Err(mcp::json::clip(&error.to_string()).to_owned()),
         }
     }

@@ -1,11 +1,12 @@
 //! How are principals, actions and resources spelled as Cedar entities?
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     sync::LazyLock,
 };
 
-use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
+use cedar_policy::{EntityId, EntityTypeName, EntityUid};
+use cedar_policy_core::ast::{Entity, Value};
 
 use crate::ask::{Action, Reference, Tool, Who};
 
@@ -20,7 +21,7 @@ pub struct Subject {
 pub(crate) struct Node {
     pub(crate) uid: EntityUid,
     pub(crate) parents: HashSet<EntityUid>,
-    attributes: Vec<(&'static str, RestrictedExpression)>,
+    attributes: Vec<(&'static str, Value)>,
 }
 
 /// The types of entities policies speak of.
@@ -40,18 +41,16 @@ impl Subject {
     /// The entity `Agent::"tenant/agent"`, in its tenant and its roles.
     #[must_use]
     pub fn new(who: &Who<'_>) -> Self {
-        let set = |names: &std::collections::BTreeSet<String>| {
-            RestrictedExpression::new_set(names.iter().map(|name| text(name)))
-        };
+        let set = |names: &BTreeSet<String>| Value::set(names.iter().map(|name| name.as_str().into()), None);
         let roles = who.roles.iter().map(|role| Kind::Role.uid(role));
         let node = Node {
             uid: Kind::Agent.uid(&format!("{}/{}", who.tenant, who.agent)),
             parents: roles.chain([Kind::Tenant.uid(who.tenant)]).collect(),
             attributes: vec![
-                ("tenant", text(who.tenant)),
-                ("agent", text(who.agent)),
-                ("user", text(who.user)),
-                ("issuer", text(who.issuer)),
+                ("tenant", who.tenant.into()),
+                ("agent", who.agent.into()),
+                ("user", who.user.into()),
+                ("issuer", who.issuer.into()),
                 ("roles", set(who.roles)),
                 ("scopes", set(who.scopes)),
             ],
@@ -72,8 +71,8 @@ impl Node {
             | Action::Complete(Reference::Resource(uri)) => (Kind::Resource, "uri", uri),
             _ => return Self::of_server(server),
         };
-        let mut attributes = vec![("server", text(server)), (key, text(name))];
-        attributes.extend(hints(kind, tool).into_iter().map(|(key, is)| (key, RestrictedExpression::new_bool(is))));
+        let mut attributes = vec![("server", server.into()), (key, name.into())];
+        attributes.extend(hints(kind, tool).into_iter().map(|(key, is)| (key, is.into())));
         Self {
             uid: kind.uid(&format!("{server}/{name}")),
             parents: HashSet::from([Kind::Server.uid(server)]),
@@ -82,7 +81,7 @@ impl Node {
     }
 
     fn of_server(server: &str) -> Self {
-        Self { uid: Kind::Server.uid(server), parents: HashSet::new(), attributes: vec![("name", text(server))] }
+        Self { uid: Kind::Server.uid(server), parents: HashSet::new(), attributes: vec![("name", server.into())] }
     }
 
     /// The action of this id, in its groups.
@@ -94,12 +93,11 @@ impl Node {
         }
     }
 
-    /// The entity itself; nothing but strings, booleans and sets of strings is in it, which cannot fail.
+    /// The entity itself.
     pub(crate) fn entity(&self) -> Entity {
-        let attributes: HashMap<_, _> =
-            self.attributes.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-        Entity::new(self.uid.clone(), attributes, self.parents.clone())
-            .unwrap_or_else(|_| Entity::new_no_attrs(self.uid.clone(), self.parents.clone()))
+        let attributes = self.attributes.iter().map(|(key, value)| ((*key).into(), value.clone().into()));
+        let parents = self.parents.iter().map(|uid| uid.clone().into()).collect();
+        Entity::new_with_attr_partial_value(self.uid.clone().into(), attributes, HashSet::new(), parents, [])
     }
 }
 
@@ -158,10 +156,6 @@ pub(crate) fn hints(kind: Kind, tool: Tool) -> Vec<(&'static str, bool)> {
         Kind::Prompt | Kind::Resource => vec![("readOnly", true), ("destructive", false), ("idempotent", true)],
         _ => Vec::new(),
     }
-}
-
-fn text(value: &str) -> RestrictedExpression {
-    RestrictedExpression::new_string(value.to_owned())
 }
 
 /// Parsing a type's name costs more than a decision; in the order of [`Kind::ALL`].

@@ -74,6 +74,7 @@ mod rules;
 mod schema;
 mod scope;
 mod shape;
+mod stage;
 mod text;
 mod verdict;
 

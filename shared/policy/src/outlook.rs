@@ -1,18 +1,17 @@
 //! What awaits a caller at a thing? All of a decision that does not depend on arguments and circumstances, worked out
 //! once; and the rest of it.
 
-use std::{cell::OnceCell, collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, rc::Rc};
 
-use cedar_policy::{Context, Effect, Entities, Request, RestrictedExpression};
+use cedar_policy::Effect;
 use serde_json::Value;
 
 use crate::{
-    arguments::{self, admit},
+    arguments::admit,
     ask::Circumstances,
-    condition::{Asked, Known, Leaf, Outcomes},
-    entity::Node,
+    condition::{Asked, Known, Outcomes},
     rules::{Rule, Rules},
-    shape::Record,
+    stage::{Evaluation, Stage},
     verdict::{Denied, Outcome, Permit, Sight, Verdict},
 };
 
@@ -30,31 +29,6 @@ struct Prospect {
     asked: Asked,
     live: Side,
     candidate: Option<Side>,
-}
-
-/// What every evaluation is made with.
-#[derive(Debug)]
-pub(crate) struct Stage {
-    pub(crate) principal: Node,
-    pub(crate) action: Node,
-    pub(crate) resource: Node,
-    /// Made when the first leaf asks for them, which costs more than most leaves do.
-    pub(crate) entities: OnceCell<Entities>,
-    /// Whether a policy asks which action it is.
-    pub(crate) reads_action: bool,
-    /// The arguments a tool declares.
-    pub(crate) input: Option<Record>,
-    pub(crate) method: Option<String>,
-    /// Whether policies were validated against this action.
-    pub(crate) validation: Validation,
-}
-
-/// Whether what a policy asks of the context is known to be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Validation {
-    Validated,
-    /// A tool that is not in the catalog of a server whose tools are pinned.
-    Unforeseen,
 }
 
 /// How far a set of policies got without arguments and circumstances.
@@ -119,10 +93,10 @@ impl Outlook {
         if let Some(standing) = standing {
             return standing.clone();
         }
-        let request = stage.request(arguments, circumstances, *asked);
-        let verdict = live.verdict(&request, stage)?;
+        let evaluation = stage.evaluation(arguments, circumstances, *asked);
+        let verdict = live.verdict(&evaluation)?;
         let shadow = candidate.as_ref().map(|side| {
-            side.verdict(&request, stage).unwrap_or_else(|denied| Verdict {
+            side.verdict(&evaluation).unwrap_or_else(|denied| Verdict {
                 outcome: Outcome::Fail,
                 policies: Vec::new(),
                 errors: vec![denied.to_string()],
@@ -132,86 +106,13 @@ impl Outlook {
     }
 }
 
-impl Stage {
-    /// Of the circumstances those that are `asked` for: to say what nobody reads takes longer than to decide.
-    fn request(
-        &self,
-        arguments: Option<&Value>,
-        circumstances: &Circumstances<'_>,
-        asked: Asked,
-    ) -> Result<Request, Denied> {
-        let mut context = Vec::new();
-        let mut say = |name: &str, value: &dyn Fn() -> RestrictedExpression| {
-            if asked.contains(name) {
-                context.push((name.to_owned(), value()));
-            }
-        };
-        let text = |value: &str| RestrictedExpression::new_string(value.to_owned());
-        let Circumstances { revision, client, hour, trace } = circumstances;
-        say("revision", &|| text(revision));
-        say("hour", &|| RestrictedExpression::new_long(i64::from(*hour)));
-        say("trace", &|| text(trace));
-        client.iter().for_each(|client| say("client", &|| text(client)));
-        self.method.iter().for_each(|method| say("method", &|| text(method)));
-        if let Some(input) = &self.input {
-            context.push(("arguments".to_owned(), arguments::to_cedar(input, arguments)?));
-        }
-        Context::from_pairs(context)
-            .map_err(|error| Denied::Arguments(error.to_string()))
-            .and_then(|context| self.request_in(context))
-    }
-
-    /// What a leaf comes to before anything is asked; what does not depend on that is evaluated and added to `known`.
-    fn foresee(
-        &self,
-        rules: &Rules,
-        index: usize,
-        request: &Result<Request, Denied>,
-        known: &mut BTreeMap<usize, Known>,
-    ) -> Outcomes {
-        let Some(leaf) = rules.leaves.leaf(index) else { return Outcomes::ANY };
-        let is_lacking = leaf.has_argument.as_ref().is_some_and(|name| self.lacks(name));
-        if !leaf.context.is_empty() && !is_lacking {
-            let is_safe = self.validation == Validation::Validated && !leaf.may_fail;
-            return if is_safe { Outcomes::EITHER } else { Outcomes::ANY };
-        }
-        Outcomes::of(known.entry(index).or_insert_with(|| match request {
-            _ if is_lacking => Ok(false),
-            Ok(request) => self.evaluate(leaf, request),
-            Err(denied) => Err(denied.to_string()),
-        }))
-    }
-
-    fn evaluate(&self, leaf: &Leaf, request: &Request) -> Known {
-        let entities = || {
-            let nodes = [Some(&self.principal), Some(&self.resource), self.reads_action.then_some(&self.action)];
-            // three entities of three types, none in another: neither twice nor in a circle
-            Entities::from_entities(nodes.into_iter().flatten().map(Node::entity), None).unwrap_or_default()
-        };
-        let entities = if leaf.reads_entities { self.entities.get_or_init(entities) } else { &Entities::empty() };
-        leaf.evaluate(request, entities)
-    }
-
-    /// Whether no argument of this name is ever said: the tool does not declare it, or not so that Cedar could say it.
-    /// Of those that policies ask for, which this is, no other is left out.
-    fn lacks(&self, name: &str) -> bool {
-        self.input.as_ref().is_some_and(|input| !input.contains_key(name))
-    }
-
-    fn request_in(&self, context: Context) -> Result<Request, Denied> {
-        let [principal, action, resource] =
-            [&self.principal, &self.action, &self.resource].map(|node| node.uid.clone());
-        Request::new(principal, action, resource, context, None).map_err(|error| Denied::Arguments(error.to_string()))
-    }
-}
-
 impl Side {
     fn new(rules: &Rc<Rules>, stage: &Stage, action: (&str, &[String])) -> Self {
-        let request = stage.request_in(Context::empty());
+        let evaluation = stage.evaluation_without_context();
         let (mut known, mut settled, mut open) = (BTreeMap::new(), Vec::new(), Vec::new());
         let mut seen = Seen::default();
         for (index, rule) in rules.in_scope(&stage.principal, action, &stage.resource) {
-            let outcomes = rule.condition.outcomes(&mut |leaf| stage.foresee(rules, leaf, &request, &mut known));
+            let outcomes = rule.condition.outcomes(&mut |leaf| evaluation.foresee(rules, leaf, &mut known));
             seen.add(rule.effect, outcomes);
             match outcomes.is_settled() {
                 // what is settled without all its leaves does not fail for the lack of them
@@ -239,10 +140,10 @@ impl Side {
         asked
     }
 
-    /// What this set of policies says of `request`; one that could not be said matters only if a policy asks.
-    fn verdict(&self, request: &Result<Request, Denied>, stage: &Stage) -> Result<Verdict, Denied> {
-        match request {
-            Ok(request) => Ok(self.conclude(&mut self.asking(request, stage))),
+    /// What this set of policies says of a request; one that could not be said matters only if a policy asks.
+    fn verdict(&self, evaluation: &Result<Evaluation<'_>, Denied>) -> Result<Verdict, Denied> {
+        match evaluation {
+            Ok(evaluation) => Ok(self.conclude(&mut self.asking(evaluation))),
             Err(_) if self.open.is_empty() => Ok(self.conclude(&mut no_context)),
             Err(denied) => Err(denied.clone()),
         }
@@ -273,15 +174,15 @@ impl Side {
         }
     }
 
-    /// Evaluates leaves in `request`, each once.
-    fn asking<'a>(&'a self, request: &'a Request, stage: &'a Stage) -> impl FnMut(usize) -> Known + 'a {
+    /// Evaluates leaves, each once.
+    fn asking<'a>(&'a self, evaluation: &'a Evaluation<'_>) -> impl FnMut(usize) -> Known + 'a {
         let mut asked: BTreeMap<usize, Known> = BTreeMap::new();
         move |index| {
             if let Some(known) = self.known.get(&index).or_else(|| asked.get(&index)) {
                 return known.clone();
             }
             let Some(leaf) = self.rules.leaves.leaf(index) else { return no_context(index) };
-            let known = stage.evaluate(leaf, request);
+            let known = evaluation.of(leaf);
             asked.insert(index, known.clone());
             known
         }

@@ -1,20 +1,18 @@
 //! May they? The policies in force, and a candidate beside them.
 
-use std::{
-    cell::{LazyCell, OnceCell},
-    rc::Rc,
-};
+use std::{cell::LazyCell, rc::Rc};
 
 use crate::{
     ask::{Action, Ask, CALL_TOOL, DISCOVER, DISCOVERING, READ, READING, Tool, any_tool, tool_action},
     catalog::{Catalog, Source},
     compile::{Checked, compile, named},
     entity::{Node, Subject},
-    outlook::{Outlook, Stage, Validation},
+    outlook::Outlook,
     problem::Problem,
     rules::Rules,
     schema::{self, Detail, Inputs},
     shape::Record,
+    stage::{Made, Stage, Validation},
     verdict::{Denied, Permit, Sight},
 };
 
@@ -88,11 +86,11 @@ impl Policies {
             principal: subject.node.clone(),
             action: act,
             resource,
-            entities: OnceCell::new(),
             reads_action: sets.reads_action,
             input: deed.input,
             method: action.method().map(str::to_owned),
             validation: deed.validation,
+            made: Made::default(),
         };
         Outlook::new(stage, &sets.live, sets.candidate.as_ref(), (&deed.id, &deed.groups))
     }
