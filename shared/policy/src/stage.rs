@@ -77,15 +77,17 @@ impl Stage {
         asked: Asked,
     ) -> Result<Evaluation<'_>, Denied> {
         let mut context = BTreeMap::new();
-        let mut say = |name: &str, value: Option<Said>| {
-            context.extend(value.filter(|_| asked.contains(name)).map(|value| (name.into(), value)));
+        let mut say = |name: &str, value: &dyn Fn() -> Said| {
+            if asked.contains(name) {
+                context.insert(name.into(), value());
+            }
         };
         let Circumstances { revision, client, hour, trace } = *circumstances;
-        say("revision", Some(revision.into()));
-        say("hour", Some(i64::from(hour).into()));
-        say("trace", Some(trace.into()));
-        say("client", client.map(Said::from));
-        say("method", self.method.as_deref().map(Said::from));
+        say("revision", &|| revision.into());
+        say("hour", &|| i64::from(hour).into());
+        say("trace", &|| trace.into());
+        client.iter().for_each(|&client| say("client", &|| client.into()));
+        self.method.iter().for_each(|method| say("method", &|| method.as_str().into()));
         if let Some(input) = &self.input {
             context.insert("arguments".into(), arguments::to_cedar(input, arguments)?);
         }
