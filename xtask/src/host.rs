@@ -6,6 +6,7 @@ use std::{
     net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU16, Ordering},
 };
 
 use anyhow::{Context, Result, bail};
@@ -69,14 +70,31 @@ pub(crate) async fn start(
 /// # Errors
 /// If `wanted` is taken and `busy` is `Busy::Refuse`; the message says what to do.
 pub(crate) fn port(wanted: u16, busy: Busy) -> Result<u16> {
+    if wanted == 0 {
+        return free_port();
+    }
     match (TcpListener::bind(("127.0.0.1", wanted)), busy) {
-        (Ok(listener), _) => Ok(listener.local_addr()?.port()),
+        (Ok(_), _) => Ok(wanted),
         (Err(error), Busy::Elsewhere) if error.kind() == ErrorKind::AddrInUse => port(0, Busy::Refuse),
         (Err(error), _) if error.kind() == ErrorKind::AddrInUse => bail!(
             "port {wanted} of 127.0.0.1 is in use by another program: end that one, or choose another port with `--port`"
         ),
         (Err(error), _) => Err(error).with_context(|| format!("cannot listen on port {wanted}")),
     }
+}
+
+/// One below those the system hands out by itself, so that no connection has it by the time it is listened on, and none
+/// twice; each process begins at a place of its own.
+fn free_port() -> Result<u16> {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let begin = u16::try_from(std::process::id() % u32::from(PORTS))?;
+    for _ in 0..PORTS {
+        let port = FIRST_PORT + begin.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port of 127.0.0.1 from {FIRST_PORT} to {} is free", FIRST_PORT + PORTS - 1)
 }
 
 /// What to do about a port that is taken.
@@ -114,3 +132,7 @@ fn workerd(workspace: &Workspace) -> PathBuf {
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
+
+/// Linux hands out those from 32768 on, and the scenarios take theirs from 20000 on.
+const FIRST_PORT: u16 = 16_000;
+const PORTS: u16 = 4_000;
