@@ -54,6 +54,8 @@ pub(crate) struct Asked(u8);
 #[derive(Debug)]
 pub(crate) struct Leaf {
     expression: ast::Expr,
+    /// Whether it occurs more than once.
+    pub(crate) is_shared: bool,
     /// What it reads of the context.
     pub(crate) context: Asked,
     /// Whether the action is in it.
@@ -87,8 +89,8 @@ impl Leaves {
         let mut clauses = Vec::new();
         for clause in policy.body().clauses() {
             clauses.push(match clause {
-                Clause::When(expr) => self.take(expr)?,
-                Clause::Unless(expr) => Condition::Not(Box::new(self.take(expr)?)),
+                Clause::When(expr) => self.take(expr),
+                Clause::Unless(expr) => Condition::Not(Box::new(self.take(expr))),
             });
         }
         Ok(if clauses.is_empty() { Condition::Always } else { Condition::And(clauses) })
@@ -107,31 +109,33 @@ impl Leaves {
         self.leaves.iter()
     }
 
-    fn take(&mut self, expr: &Expr) -> Result<Condition, String> {
+    fn take(&mut self, expr: &Expr) -> Condition {
         match expr {
             Expr::BinaryOp { op: BinaryOp::And, left, right } => {
-                Ok(Condition::And(vec![self.take(left)?, self.take(right)?]))
+                Condition::And(vec![self.take(left), self.take(right)])
             }
-            Expr::BinaryOp { op: BinaryOp::Or, left, right } => {
-                Ok(Condition::Or(vec![self.take(left)?, self.take(right)?]))
-            }
-            Expr::UnaryOp { op: UnaryOp::Not, expr } => Ok(Condition::Not(Box::new(self.take(expr)?))),
+            Expr::BinaryOp { op: BinaryOp::Or, left, right } => Condition::Or(vec![self.take(left), self.take(right)]),
+            Expr::UnaryOp { op: UnaryOp::Not, expr } => Condition::Not(Box::new(self.take(expr))),
             Expr::IfThenElse { cond, then_expr, else_expr } => {
-                Ok(Condition::If(Box::new([self.take(cond)?, self.take(then_expr)?, self.take(else_expr)?])))
+                Condition::If(Box::new([self.take(cond), self.take(then_expr), self.take(else_expr)]))
             }
-            leaf => self.keep(leaf).map(Condition::Leaf),
+            leaf => Condition::Leaf(self.keep(leaf)),
         }
     }
 
-    fn keep(&mut self, expr: &Expr) -> Result<usize, String> {
+    fn keep(&mut self, expr: &Expr) -> usize {
         let text = expr.to_string();
         if let Some(&index) = self.by_text.get(&text) {
-            return Ok(index);
+            if let Some(leaf) = self.leaves.get_mut(index) {
+                leaf.is_shared = true;
+            }
+            return index;
         }
-        let expression = text.parse().map_err(|error| format!("`{text}`: {error}"))?;
         let index = self.leaves.len();
         self.leaves.push(Leaf {
-            expression,
+            // not parsed: with a place in a text at each of its parts it takes longer to evaluate
+            expression: expr.clone().into(),
+            is_shared: false,
             context: Asked::of(expr),
             reads_action: holds(expr, &|part| matches!(part, Expr::Var(Var::Action))),
             reads_entities: holds(expr, &|part| matches!(part, Expr::Var(var) if *var != Var::Context)),
@@ -140,7 +144,7 @@ impl Leaves {
         });
         add_arguments(expr, &mut self.reads);
         self.by_text.insert(text, index);
-        Ok(index)
+        index
     }
 }
 

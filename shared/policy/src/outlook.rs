@@ -174,7 +174,7 @@ impl Side {
         }
     }
 
-    /// Evaluates leaves, each once.
+    /// Evaluates leaves, each once: who occurs but once is not asked for again.
     fn asking<'a>(&'a self, evaluation: &'a Evaluation<'_>) -> impl FnMut(usize) -> Known + 'a {
         let mut asked: BTreeMap<usize, Known> = BTreeMap::new();
         move |index| {
@@ -183,7 +183,9 @@ impl Side {
             }
             let Some(leaf) = self.rules.leaves.leaf(index) else { return no_context(index) };
             let known = evaluation.of(leaf);
-            asked.insert(index, known.clone());
+            if leaf.is_shared {
+                asked.insert(index, known.clone());
+            }
             known
         }
     }
