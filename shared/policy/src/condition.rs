@@ -100,6 +100,10 @@ impl Leaves {
         self.leaves.get(index)
     }
 
+    pub(crate) const fn count(&self) -> usize {
+        self.leaves.len()
+    }
+
     /// Whether any condition reads the argument `name`.
     pub(crate) fn reads(&self, name: &str) -> bool {
         self.reads.is_whole || self.reads.names.contains(name)

@@ -38,7 +38,7 @@ struct Side {
     /// Policies that come to one value, and those that do not yet.
     settled: Vec<(usize, Known)>,
     open: Vec<usize>,
-    /// The leaves that are known.
+    /// The leaves of those that are open, as far as they are known.
     known: BTreeMap<usize, Known>,
     sight: Sight,
 }
@@ -109,7 +109,8 @@ impl Outlook {
 impl Side {
     fn new(rules: &Rc<Rules>, stage: &Stage, action: (&str, &[String])) -> Self {
         let evaluation = stage.evaluation_without_context();
-        let (mut known, mut settled, mut open) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let mut known = vec![None; rules.leaves.count()];
+        let (mut settled, mut open) = (Vec::new(), Vec::new());
         let mut seen = Seen::default();
         for (index, rule) in rules.in_scope(&stage.principal, action, &stage.resource) {
             let outcomes = rule.condition.outcomes(&mut |leaf| evaluation.foresee(rules, leaf, &mut known));
@@ -118,13 +119,19 @@ impl Side {
                 // what is settled without all its leaves does not fail for the lack of them
                 true if !outcomes.is_error => settled.push((index, Ok(outcomes.is_true))),
                 true => {
-                    let mut leaf = |leaf| known.get(&leaf).cloned().unwrap_or_else(|| no_context(leaf));
+                    let mut leaf = |leaf| known.get(leaf).cloned().flatten().unwrap_or_else(|| no_context(leaf));
                     settled.push((index, rule.condition.evaluate(&mut leaf)));
                 }
                 false => open.push(index),
             }
         }
-        Self { rules: Rc::clone(rules), settled, open, known, sight: seen.sight() }
+        let mut kept = BTreeMap::new();
+        for rule in open.iter().filter_map(|&index| rules.rule(index)) {
+            rule.condition.each_leaf(&mut |leaf| {
+                kept.extend(known.get(leaf).cloned().flatten().map(|known| (leaf, known)));
+            });
+        }
+        Self { rules: Rc::clone(rules), settled, open, known: kept, sight: seen.sight() }
     }
 
     /// What is still to be asked of the context.

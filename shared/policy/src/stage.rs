@@ -135,15 +135,15 @@ impl Evaluation<'_> {
         })
     }
 
-    /// What a leaf comes to before anything is asked; what does not depend on that is evaluated and added to `known`.
-    pub(crate) fn foresee(&self, rules: &Rules, index: usize, known: &mut BTreeMap<usize, Known>) -> Outcomes {
-        let Some(leaf) = rules.leaves.leaf(index) else { return Outcomes::ANY };
+    /// What a leaf comes to before anything is asked; what does not depend on that is evaluated and put where it stands in `known`.
+    pub(crate) fn foresee(&self, rules: &Rules, index: usize, known: &mut [Option<Known>]) -> Outcomes {
+        let (Some(leaf), Some(known)) = (rules.leaves.leaf(index), known.get_mut(index)) else { return Outcomes::ANY };
         let is_lacking = leaf.has_argument.as_ref().is_some_and(|name| self.stage.lacks(name));
         if !leaf.context.is_empty() && !is_lacking {
             let is_safe = self.stage.validation == Validation::Validated && !leaf.may_fail;
             return if is_safe { Outcomes::EITHER } else { Outcomes::ANY };
         }
-        Outcomes::of(known.entry(index).or_insert_with(|| if is_lacking { Ok(false) } else { self.of(leaf) }))
+        Outcomes::of(known.get_or_insert_with(|| if is_lacking { Ok(false) } else { self.of(leaf) }))
     }
 }
 
