@@ -100,6 +100,7 @@ impl Leaves {
         self.leaves.get(index)
     }
 
+    /// How many there are: one more than the last index.
     pub(crate) const fn count(&self) -> usize {
         self.leaves.len()
     }

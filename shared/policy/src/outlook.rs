@@ -181,7 +181,7 @@ impl Side {
         }
     }
 
-    /// Evaluates leaves, each once: who occurs but once is not asked for again.
+    /// Evaluates leaves, each once: one that occurs nowhere else is not asked for again.
     fn asking<'a>(&'a self, evaluation: &'a Evaluation<'_>) -> impl FnMut(usize) -> Known + 'a {
         let mut asked: BTreeMap<usize, Known> = BTreeMap::new();
         move |index| {

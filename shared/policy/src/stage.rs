@@ -41,7 +41,8 @@ pub(crate) struct Stage {
     pub(crate) made: Made,
 }
 
-/// What is made of a stage once something asks for it: to make it costs more than most leaves do.
+/// What is made of a stage, once for all evaluations on it; entities only when a leaf asks for them, for they cost more
+/// than most leaves do.
 #[derive(Debug, Default)]
 pub(crate) struct Made {
     named: OnceCell<[EntityUIDEntry; 3]>,
@@ -135,7 +136,8 @@ impl Evaluation<'_> {
         })
     }
 
-    /// What a leaf comes to before anything is asked; what does not depend on that is evaluated and put where it stands in `known`.
+    /// What a leaf comes to before anything is asked. What does not depend on that is evaluated, and put at its place in
+    /// `known`.
     pub(crate) fn foresee(&self, rules: &Rules, index: usize, known: &mut [Option<Known>]) -> Outcomes {
         let (Some(leaf), Some(known)) = (rules.leaves.leaf(index), known.get_mut(index)) else { return Outcomes::ANY };
         let is_lacking = leaf.has_argument.as_ref().is_some_and(|name| self.stage.lacks(name));
